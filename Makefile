@@ -1,0 +1,49 @@
+# Everything runs in .venv, which is made on first use from requirements.lock.
+PYTHON ?= python3
+BIN := .venv/bin
+HPA := $(BIN)/hpa-cells
+DEMO ?= outputs/demo
+
+.PHONY: install test lint types check demo lock clean
+
+install: .venv/.installed
+
+.venv/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "hpa_cells needs Python 3.11 or newer: make PYTHON=python3.12 …"; exit 1; }
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --upgrade --target .uv uv
+	PYTHONPATH=.uv $(PYTHON) -m uv venv --quiet --allow-existing --python $(PYTHON) .venv
+	PYTHONPATH=.uv $(PYTHON) -m uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	PYTHONPATH=.uv $(PYTHON) -m uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+test: install
+	$(BIN)/pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install
+	$(BIN)/mypy
+
+check: lint types test
+
+# The main job, end to end, on simulated fields: three models that differ only in what they learn from.
+demo: install
+	$(HPA) simulate out=$(DEMO)/fields recipe=demo
+	for method in naive dual_head oracle; do \
+		$(HPA) train out=$(DEMO)/models/$$method experiment=demo_$$method data.root=$(DEMO)/fields && \
+		$(HPA) predict out=$(DEMO)/runs/$$method model=$(DEMO)/models/$$method fields=$(DEMO)/fields/test || exit 1; \
+	done
+	$(HPA) export out=$(DEMO)/submission.csv table=$(DEMO)/runs/dual_head format=kaggle2021
+	$(HPA) report out=$(DEMO)/report table=$(DEMO)/runs/dual_head fields=$(DEMO)/fields/test truth=$(DEMO)/fields/truth_test
+	$(HPA) evaluate out=$(DEMO)/scores truth=$(DEMO)/fields/truth_test \
+		'table=[$(DEMO)/runs/naive,$(DEMO)/runs/dual_head,$(DEMO)/runs/oracle]'
+	@echo "Look at $(DEMO)/report/report.html and $(DEMO)/submission.csv; the cell table is $(DEMO)/runs/dual_head."
+
+lock:
+	PYTHONPATH=.uv $(PYTHON) -m uv pip compile --quiet --upgrade pyproject.toml --group dev --universal --python-version 3.11 \
+		--generate-hashes --custom-compile-command "make lock" -o requirements.lock
+
+clean:
+	rm -rf .venv .uv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
