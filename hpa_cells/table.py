@@ -116,7 +116,11 @@ class Provenance:
 
     def differences(self, other: Provenance) -> list[str]:
         """What differs, one ``name: mine -> other's`` an entry, in words for an error message."""
-        mine, theirs = (pd.json_normalize(asdict(each)).iloc[0].to_dict() for each in (self, other))
+        # By way of JSON, as in the file: a tuple of settings comes back from there as a list.
+        mine, theirs = (
+            pd.json_normalize(json.loads(json.dumps(asdict(each)))).iloc[0].to_dict()
+            for each in (self, other)
+        )
         names = sorted(mine.keys() | theirs.keys())
         return [
             f"{name}: {mine.get(name, 'unset')} -> {theirs.get(name, 'unset')}"
@@ -180,35 +184,36 @@ class TableWriter:
         self._provenance = provenance
         self._class_set = get_class_set(provenance.class_set)
         self._shard_fields = shard_fields
-        self._cells: list[pd.DataFrame] = []
-        self._fields: list[dict[str, Any]] = []
+        self._added: list[tuple[pd.DataFrame, dict[str, Any]]] = []
         folder.mkdir(parents=True, exist_ok=True)
         shards = sorted(folder.glob("fields-*.parquet"))
         self._next_shard = 1 + max((_shard_number(path) for path in shards), default=-1)
         self.finished: frozenset[str] = frozenset()
         if shards:
             self._refuse_other_settings(_read_provenance(shards[0]))
-            ids = [pq.read_table(path, columns=[Column.FIELD_ID])[Column.FIELD_ID].to_pylist() for path in shards]
+            ids = [
+                pq.read_table(path, columns=[Column.FIELD_ID])[Column.FIELD_ID].to_pylist() for path in shards
+            ]
             self.finished = frozenset(field_id for shard in ids for field_id in shard)
 
     def add(self, *, cells: pd.DataFrame, field_row: dict[str, Any]) -> None:
         """Add a finished field: its cells (may be none) and its row of `FIELD_COLUMNS` and probabilities."""
-        self._cells.append(cells)
-        self._fields.append(field_row)
-        if len(self._fields) >= self._shard_fields:
+        self._added.append((cells, field_row))
+        if len(self._added) >= self._shard_fields:
             self.flush()
 
     def flush(self) -> None:
         """Write what was added since the last shard."""
-        if not self._fields:
+        if not self._added:
             return
-        filled = [cells for cells in self._cells if len(cells)]
+        filled = [cells for cells, _ in self._added if len(cells)]
+        field_rows = [field_row for _, field_row in self._added]
         cells = pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
         name = f"{self._next_shard:06d}.parquet"
         self._write(self._folder / f"cells-{name}", cells, CELL_COLUMNS)
-        self._write(self._folder / f"fields-{name}", pd.DataFrame(self._fields), FIELD_COLUMNS)
+        self._write(self._folder / f"fields-{name}", pd.DataFrame(field_rows), FIELD_COLUMNS)
+        self._added = []
         self._next_shard += 1
-        self._cells, self._fields = [], []
 
     def __enter__(self) -> TableWriter:
         return self
@@ -224,7 +229,9 @@ class TableWriter:
             schema = schema.append(pa.field(Column.EMBEDDING, pa.list_(pa.float32())))
         rows = rows.reindex(columns=schema.names)
         metadata = {_METADATA_KEY: json.dumps(asdict(self._provenance)).encode()}
-        table = pa.Table.from_pandas(rows, schema=schema, preserve_index=False).replace_schema_metadata(metadata)
+        table = pa.Table.from_pandas(rows, schema=schema, preserve_index=False).replace_schema_metadata(
+            metadata
+        )
         with replaced_on_success(path) as temporary:
             pq.write_table(table, temporary, compression="zstd")
 
@@ -259,7 +266,9 @@ def read_table(folder: Path | str) -> CellTable:
     for path in paths[1:]:
         differences = provenance.differences(_read_provenance(path))
         if differences:
-            raise ValueError(f"{path} differs from {paths[0].name}: {'; '.join(differences)}. Keep one run a folder.")
+            raise ValueError(
+                f"{path} differs from {paths[0].name}: {'; '.join(differences)}. Keep one run a folder."
+            )
     fields = pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
     cells = pd.concat(
         [pd.read_parquet(path.with_name(path.name.replace("fields-", "cells-", 1))) for path in paths],
@@ -284,7 +293,9 @@ def _read_provenance(path: Path) -> Provenance:
     try:
         metadata = pq.read_schema(path).metadata or {}
     except pa.ArrowInvalid as error:
-        raise ValueError(f"{path} is not a Parquet file ({error}): delete it and run predict again.") from error
+        raise ValueError(
+            f"{path} is not a Parquet file ({error}): delete it and run predict again."
+        ) from error
     if _METADATA_KEY not in metadata:
         raise ValueError(f"{path} was not written by hpa_cells: it carries no provenance.")
     return Provenance(**json.loads(metadata[_METADATA_KEY]))

@@ -1,0 +1,27 @@
+"""Finding, reading and checking fields; label tables; folds."""
+
+from hpa_cells.fields.find import FieldProblem, find_fields, scan_fields
+from hpa_cells.fields.folds import assign_folds
+from hpa_cells.fields.ids import check_field_id
+from hpa_cells.fields.labels import LabelTable, read_label_table, write_label_table
+from hpa_cells.fields.matching import match_labels, merge_label_tables
+from hpa_cells.fields.read import read_field
+from hpa_cells.fields.source import FieldSource, ImageFile
+from hpa_cells.fields.write import write_field
+
+__all__ = [
+    "FieldProblem",
+    "FieldSource",
+    "ImageFile",
+    "LabelTable",
+    "assign_folds",
+    "check_field_id",
+    "find_fields",
+    "match_labels",
+    "merge_label_tables",
+    "read_field",
+    "read_label_table",
+    "scan_fields",
+    "write_field",
+    "write_label_table",
+]

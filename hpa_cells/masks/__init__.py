@@ -1,0 +1,17 @@
+"""Masks: a label image as one COCO run-length mask a cell, the way back, and the challenge's mask string."""
+
+from hpa_cells.masks.challenge import MAX_COUNTS_BYTES, from_challenge_string, to_challenge_string
+from hpa_cells.masks.labels import counts_area, counts_boxes, decode_counts, encode_labels, paint_labels
+from hpa_cells.masks.overlap import pairwise_iou
+
+__all__ = [
+    "MAX_COUNTS_BYTES",
+    "counts_area",
+    "counts_boxes",
+    "decode_counts",
+    "encode_labels",
+    "from_challenge_string",
+    "paint_labels",
+    "pairwise_iou",
+    "to_challenge_string",
+]

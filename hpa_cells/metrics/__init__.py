@@ -1,0 +1,46 @@
+"""Metrics: the 2021 challenge's average precision, multilabel scores and thresholds, instance scores."""
+
+from hpa_cells.metrics.columns import ScoreColumn, macro_mean
+from hpa_cells.metrics.instances import (
+    IOU_THRESHOLDS,
+    InstanceOverlaps,
+    instance_overlaps,
+    match_instances,
+    score_instances,
+)
+from hpa_cells.metrics.multilabel import average_precision_per_class, macro_f1, multilabel_scores
+from hpa_cells.metrics.open_images import (
+    CHALLENGE_IOU,
+    average_precision_of_matches,
+    challenge_average_precision,
+    match_detections,
+    mean_average_precision,
+    tie_share,
+)
+from hpa_cells.metrics.pairing import Overlaps, label_images, overlapping_cells
+from hpa_cells.metrics.thresholds import fixed_thresholds, ratio_thresholds, tuned_thresholds
+
+__all__ = [
+    "CHALLENGE_IOU",
+    "IOU_THRESHOLDS",
+    "InstanceOverlaps",
+    "Overlaps",
+    "ScoreColumn",
+    "average_precision_of_matches",
+    "average_precision_per_class",
+    "challenge_average_precision",
+    "fixed_thresholds",
+    "instance_overlaps",
+    "label_images",
+    "macro_f1",
+    "macro_mean",
+    "match_detections",
+    "match_instances",
+    "mean_average_precision",
+    "multilabel_scores",
+    "overlapping_cells",
+    "ratio_thresholds",
+    "score_instances",
+    "tie_share",
+    "tuned_thresholds",
+]

@@ -1,0 +1,59 @@
+"""From fields to the cell table: streaming, test-time augmentation, fusion. torch is loaded on first use."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hpa_cells.prediction.failures import FAILURES_FILE, Failure, write_failures
+    from hpa_cells.prediction.fusion import AreaWeight, Fusion
+    from hpa_cells.prediction.pipeline import Finished, PredictionSettings, predict_fields
+    from hpa_cells.prediction.runner import LocalRunner
+    from hpa_cells.prediction.scoring import ScoringSettings, pick_device, score_crops
+    from hpa_cells.prediction.thresholds import FixedThresholds, RatioThresholds, TunedThresholds
+    from hpa_cells.prediction.tta import Symmetries
+
+__all__ = [
+    "FAILURES_FILE",
+    "AreaWeight",
+    "Failure",
+    "Finished",
+    "FixedThresholds",
+    "Fusion",
+    "LocalRunner",
+    "PredictionSettings",
+    "RatioThresholds",
+    "ScoringSettings",
+    "Symmetries",
+    "TunedThresholds",
+    "pick_device",
+    "predict_fields",
+    "score_crops",
+    "write_failures",
+]
+
+_MODULES = {
+    "FAILURES_FILE": "failures",
+    "AreaWeight": "fusion",
+    "Failure": "failures",
+    "Finished": "pipeline",
+    "FixedThresholds": "thresholds",
+    "Fusion": "fusion",
+    "LocalRunner": "runner",
+    "PredictionSettings": "pipeline",
+    "RatioThresholds": "thresholds",
+    "ScoringSettings": "scoring",
+    "Symmetries": "tta",
+    "TunedThresholds": "thresholds",
+    "pick_device": "scoring",
+    "predict_fields": "pipeline",
+    "score_crops": "scoring",
+    "write_failures": "failures",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

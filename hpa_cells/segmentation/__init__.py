@@ -1,0 +1,15 @@
+"""From a field to its cells and nuclei: a protocol, its implementations, and label images on disk."""
+
+from hpa_cells.segmentation.precomputed import Precomputed
+from hpa_cells.segmentation.protocol import Segmenter
+from hpa_cells.segmentation.storage import is_written, read_segmentation, write_segmentation
+from hpa_cells.segmentation.watershed import Watershed
+
+__all__ = [
+    "Precomputed",
+    "Segmenter",
+    "Watershed",
+    "is_written",
+    "read_segmentation",
+    "write_segmentation",
+]

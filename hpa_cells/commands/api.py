@@ -1,0 +1,184 @@
+"""The verbs of ``hpa-cells`` as Python functions.
+
+Each composes the same settings as its command and runs the same code. What a command asks for is a named
+argument; any other setting of the verb may follow as one (``tta="d4"``), and a dotted or added one goes into
+`overrides` in Hydra's grammar (``overrides=["data.num_folds=3"]``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TypeAlias
+
+import pandas as pd
+
+from hpa_cells.commands.settings import compose
+from hpa_cells.table import read_table
+
+__all__ = ["evaluate", "explore", "export", "predict", "report", "segment", "simulate", "train"]
+
+Setting: TypeAlias = "bool | int | float | str | Path | Sequence[Setting] | Mapping[str, Setting] | None"
+
+
+def simulate(*, out: Path | str, overrides: Sequence[str] = (), **settings: Setting) -> Path:
+    """Folder of simulated fields, their labels and the truth of every cell; `out` itself.
+
+    Examples
+    --------
+    >>> simulate(out="data/sim", fields=20, workers=2)  # doctest: +SKIP
+    PosixPath('data/sim')
+    """
+    _run("simulate", settings | {"out": out}, overrides)
+    return Path(out)
+
+
+def segment(
+    *, fields: Path | str, out: Path | str, overrides: Sequence[str] = (), **settings: Setting
+) -> Path:
+    """Folder of label images, cells and nuclei of every field; `out` itself.
+
+    Examples
+    --------
+    >>> segment(fields="data/sim/test", out="masks", segmenter="watershed")  # doctest: +SKIP
+    PosixPath('masks')
+    """
+    _run("segment", settings | {"fields": fields, "out": out}, overrides)
+    return Path(out)
+
+
+def train(*, out: Path | str, overrides: Sequence[str] = (), **settings: Setting) -> Path:
+    """Checkpoint folder of a classifier trained with field labels; `out` itself.
+
+    Examples
+    --------
+    >>> train(out="model", experiment="dual_head", overrides=["data.root=data/sim"])  # doctest: +SKIP
+    PosixPath('model')
+    """
+    _run("train", settings | {"out": out}, overrides)
+    return Path(out)
+
+
+def predict(
+    *,
+    fields: Path | str,
+    model: Path | str,
+    out: Path | str,
+    overrides: Sequence[str] = (),
+    **settings: Setting,
+) -> pd.DataFrame:
+    """Cells of a run, one row each, as `hpa_cells.table.CellTable.cells`; also written to `out`.
+
+    Raises
+    ------
+    FieldsFailedError
+        If some fields failed; ``out/failures.csv`` names them and `hpa_cells.read_table` reads the others.
+
+    Examples
+    --------
+    >>> cells = predict(fields="data/sim/test", model="model", out="run", tta="d4")  # doctest: +SKIP
+    >>> cells[["field_id", "cell_id", "p_nucleoli"]].head()  # doctest: +SKIP
+    """
+    _run("predict", settings | {"fields": fields, "model": model, "out": out}, overrides)
+    return read_table(Path(out)).cells
+
+
+def evaluate(
+    *,
+    table: Path | str | Sequence[Path | str],
+    truth: Path | str,
+    out: Path | str,
+    overrides: Sequence[str] = (),
+    **settings: Setting,
+) -> pd.DataFrame:
+    """Scores of one or more runs against a truth, one row a run and class; the same as ``out/per_class.csv``.
+
+    Examples
+    --------
+    >>> scores = evaluate(table="run", truth="data/sim/truth_test", out="scores")  # doctest: +SKIP
+    >>> scores[["name", "challenge_ap", "num_truths"]]  # doctest: +SKIP
+    """
+    _run("evaluate", settings | {"table": table, "truth": truth, "out": out}, overrides)
+    return pd.read_csv(Path(out) / "per_class.csv")
+
+
+def export(*, table: Path | str, out: Path | str, overrides: Sequence[str] = (), **settings: Setting) -> Path:
+    """File or folder of a run in another format; `out` itself.
+
+    Examples
+    --------
+    >>> export(table="run", format="kaggle2021", out="submission.csv")  # doctest: +SKIP
+    PosixPath('submission.csv')
+    """
+    _run("export", settings | {"table": table, "out": out}, overrides)
+    return Path(out)
+
+
+def report(
+    *,
+    table: Path | str,
+    fields: Path | str,
+    out: Path | str,
+    overrides: Sequence[str] = (),
+    **settings: Setting,
+) -> Path:
+    """HTML page of a run; ``out/report.html``.
+
+    Examples
+    --------
+    >>> report(table="run", fields="data/sim/test", out="report")  # doctest: +SKIP
+    PosixPath('report/report.html')
+    """
+    _run("report", settings | {"table": table, "fields": fields, "out": out}, overrides)
+    return Path(out) / "report.html"
+
+
+def explore(*, out: Path | str, overrides: Sequence[str] = (), **settings: Setting) -> Path:
+    """Folder of statistics of fields, labels or both; `out` itself.
+
+    Examples
+    --------
+    >>> explore(labels="data/sim/train.csv", out="statistics")  # doctest: +SKIP
+    PosixPath('statistics')
+    """
+    _run("explore", settings | {"out": out}, overrides)
+    return Path(out)
+
+
+def _run(verb: str, settings: Mapping[str, Setting], overrides: Sequence[str]) -> None:
+    named = [f"{name}={_in_hydra_grammar(value)}" for name, value in settings.items()]
+    cfg = compose(verb, [*named, *overrides])
+    import_module(f"hpa_cells.commands.{verb}").run(cfg)
+
+
+def _in_hydra_grammar(value: Setting) -> str:
+    r"""Spell a value in Hydra's override grammar; whatever a string holds comes out as it went in.
+
+    Examples
+    --------
+    >>> _in_hydra_grammar([True, None, 0.5, "it's a=b, c"])
+    "[true,null,0.5,'it\\'s a=b, c']"
+    """
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, str | Path):
+        return _quoted(str(value))
+    if isinstance(value, Mapping):
+        return (
+            "{" + ",".join(f"{_quoted(key)}:{_in_hydra_grammar(each)}" for key, each in value.items()) + "}"
+        )
+    return "[" + ",".join(map(_in_hydra_grammar, value)) + "]"
+
+
+def _quoted(text: str) -> str:
+    # OmegaConf reads ${…} as a reference and Hydra ends the string at a quote: a backslash takes the meaning
+    # from both, and the backslashes already before one are doubled to stay what they are.
+    text = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
+    text = re.sub(r"(\\*)'", r"\1\1\\'", text)
+    return "'" + re.sub(r"(\\+)\Z", r"\1\1", text) + "'"

@@ -1,0 +1,247 @@
+"""The scores of one run: of its cells, its masks and its fields.
+
+Shapes: N cells, F fields, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hpa_cells.classes import ClassSet
+from hpa_cells.fields import LabelTable, merge_label_tables, read_label_table
+from hpa_cells.metrics import (
+    CHALLENGE_IOU,
+    ScoreColumn,
+    average_precision_per_class,
+    challenge_average_precision,
+    label_images,
+    macro_mean,
+    multilabel_scores,
+    overlapping_cells,
+    score_instances,
+)
+from hpa_cells.table import CellTable, Column, read_table
+
+__all__ = ["EvaluationColumn", "MissingFieldRule", "RunScores", "Truth", "read_truth", "score_run"]
+
+MissingFields: TypeAlias = Literal["error", "no_cells"]
+MissingFieldRule: TypeAlias = Literal["error", "no_cells", "leave_out"]
+
+_NAMES = [ScoreColumn.CLASS_KEY, ScoreColumn.NAME]
+_TRUE_FROM = 0.5
+_MASK_IOUS = (0.5, CHALLENGE_IOU, 0.75, 0.9)
+
+
+class EvaluationColumn:
+    """Columns of ``per_class.csv`` beside those of `ScoreColumn`, which are of the challenge's metric."""
+
+    RANDOM_AP: Final = "random_ap"
+    MATCHED_AP: Final = "matched_ap"
+    NUM_MATCHED_TRUTHS: Final = "num_matched_truths"
+    FIELD_AP: Final = "field_ap"
+    FIELD_PRECISION: Final = "field_precision"
+    FIELD_RECALL: Final = "field_recall"
+    FIELD_F1: Final = "field_f1"
+    FIELD_THRESHOLD: Final = "field_threshold"
+    NUM_TRUE_FIELDS: Final = "num_true_fields"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Truth:
+    """What is known of the fields.
+
+    Attributes
+    ----------
+    cells
+        The true cells; None where only fields are labelled.
+    fields
+        The locations of each field.
+    """
+
+    cells: CellTable | None
+    fields: LabelTable
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunScores:
+    """How good a run is.
+
+    Attributes
+    ----------
+    per_class
+        One row a class: `ScoreColumn` and `EvaluationColumn`; a class without truth is NaN beside its support of 0.
+    summary
+        Means over the classes that have truth, and numbers of fields and cells.
+    masks
+        One row an IoU threshold, see `score_instances`; empty where no masks are known.
+    """
+
+    per_class: pd.DataFrame
+    summary: Mapping[str, float | int]
+    masks: pd.DataFrame
+
+
+def read_truth(path: Path | str, class_set: ClassSet) -> Truth:
+    """Read a cell table of the truth, or a CSV of field labels, whose classes are mapped to `class_set`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is neither.
+    ValueError
+        If it cannot be read, or the cell table has another class set.
+    """
+    path = Path(path)
+    if path.is_file():
+        return Truth(cells=None, fields=merge_label_tables([read_label_table(path)], class_set))
+    cells = read_table(path)
+    if cells.class_set.name != class_set.name:
+        raise ValueError(
+            f"{path} has the classes of {cells.class_set.name}, the run those of {class_set.name}: "
+            "give a truth of the same class set, or a CSV of field labels, which is mapped."
+        )
+    fields = LabelTable(
+        class_set=class_set,
+        field_ids=tuple(cells.fields[Column.FIELD_ID]),
+        labels=cells.field_probabilities() >= _TRUE_FROM,
+    )
+    return Truth(cells=cells, fields=fields)
+
+
+def score_run(
+    table: CellTable,
+    truth: Truth,
+    *,
+    thresholds: NDArray[np.float64],
+    missing_fields: MissingFieldRule,
+    ties: Literal["order", "average"],
+    seed: int,
+) -> RunScores:
+    """Score everything of a run for which there is a truth.
+
+    Parameters
+    ----------
+    table
+        The run.
+    truth
+        What is known of its fields.
+    thresholds
+        (K,) from which probability on a field has a class.
+    missing_fields
+        True fields that the run lacks: ``error``, ``no_cells`` (as if nothing had been found in them) or
+        ``leave_out``.
+    ties
+        See `challenge_average_precision`.
+    seed
+        Of the random confidences that the masks of the run are scored with for comparison.
+
+    Raises
+    ------
+    ValueError
+        If run and truth are of different fields.
+    """
+    if missing_fields == "leave_out":
+        truth, missing_fields = _of_fields(truth, set(table.fields[Column.FIELD_ID])), "error"
+    per_class, field_summary = _score_fields(table, truth.fields, thresholds, missing_fields)
+    counts = {"num_fields": len(table.fields), "num_cells": len(table.cells)}
+    if truth.cells is None:
+        return RunScores(per_class=per_class, summary=counts | field_summary, masks=pd.DataFrame())
+    challenge = challenge_average_precision(table, truth.cells, ties=ties, missing_fields=missing_fields)
+    random = challenge_average_precision(
+        _with_random_confidences(table, seed), truth.cells, ties=ties, missing_fields=missing_fields
+    )
+    challenge[EvaluationColumn.RANDOM_AP] = random[ScoreColumn.AP]
+    matched = _score_matched(table, truth.cells, missing_fields)
+    per_class = pd.concat([challenge, matched, per_class.drop(columns=_NAMES)], axis=1)
+    means = {
+        f"mean_{column}": macro_mean(per_class, column)
+        for column in (
+            ScoreColumn.AP,
+            ScoreColumn.AP_WORST,
+            ScoreColumn.AP_BEST,
+            EvaluationColumn.RANDOM_AP,
+            EvaluationColumn.MATCHED_AP,
+        )
+    }
+    images = label_images(table, truth.cells, missing_fields=missing_fields)
+    return RunScores(
+        per_class=per_class,
+        summary=counts | {"num_true_cells": len(truth.cells.cells)} | means | field_summary,
+        masks=score_instances(images, iou_thresholds=_MASK_IOUS),
+    )
+
+
+def _of_fields(truth: Truth, field_ids: set[str]) -> Truth:
+    rows = [row for row, field_id in enumerate(truth.fields.field_ids) if field_id in field_ids]
+    cells = truth.cells
+    if cells is not None:
+        own_cells, own_fields = (
+            rows_of[rows_of[Column.FIELD_ID].isin(field_ids)].reset_index(drop=True)
+            for rows_of in (cells.cells, cells.fields)
+        )
+        cells = replace(cells, cells=own_cells, fields=own_fields)
+    return Truth(cells=cells, fields=truth.fields.take(rows))
+
+
+def _with_random_confidences(table: CellTable, seed: int) -> CellTable:
+    rng = np.random.default_rng(seed)
+    random = rng.random((len(table.cells), len(table.class_set)), dtype=np.float32)
+    columns = Column.probabilities(table.class_set)
+    return replace(table, cells=table.cells.assign(**dict(zip(columns, random.T, strict=True))))
+
+
+def _score_matched(table: CellTable, truth: CellTable, missing_fields: MissingFields) -> pd.DataFrame:
+    """Score the cells with the right mask only, one row each: what is left is the naming of locations."""
+    overlaps = overlapping_cells(table, truth, iou_threshold=CHALLENGE_IOU, missing_fields=missing_fields)
+    labels = truth.probabilities()[overlaps.truth_rows] >= _TRUE_FROM
+    probabilities = table.probabilities()[overlaps.predicted_rows]
+    return pd.DataFrame(
+        {
+            EvaluationColumn.MATCHED_AP: average_precision_per_class(probabilities, labels),
+            EvaluationColumn.NUM_MATCHED_TRUTHS: labels.sum(axis=0),
+        }
+    )
+
+
+def _score_fields(
+    table: CellTable, truth: LabelTable, thresholds: NDArray[np.float64], missing_fields: MissingFields
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Score the field probabilities; a field without cells shows nothing, that is probability 0 of everything."""
+    columns = Column.probabilities(table.class_set)
+    by_id = table.fields.set_index(Column.FIELD_ID)[columns]
+    _check_fields(by_id.index, pd.Index(truth.field_ids), missing_fields)
+    probabilities = by_id.reindex(truth.field_ids).fillna(0).to_numpy(dtype=np.float64)
+    called = multilabel_scores(probabilities >= thresholds, truth.labels, table.class_set)
+    scores = called[_NAMES].assign(
+        **{
+            EvaluationColumn.FIELD_AP: average_precision_per_class(probabilities, truth.labels),
+            EvaluationColumn.FIELD_PRECISION: called[ScoreColumn.PRECISION],
+            EvaluationColumn.FIELD_RECALL: called[ScoreColumn.RECALL],
+            EvaluationColumn.FIELD_F1: called[ScoreColumn.F1],
+            EvaluationColumn.FIELD_THRESHOLD: thresholds,
+            EvaluationColumn.NUM_TRUE_FIELDS: called[ScoreColumn.NUM_TRUTHS],
+        }
+    )
+    means = (EvaluationColumn.FIELD_AP, EvaluationColumn.FIELD_F1)
+    return scores, {f"mean_{column}": macro_mean(scores, column) for column in means}
+
+
+def _check_fields(predicted: pd.Index, truth: pd.Index, missing_fields: MissingFields) -> None:
+    unknown, missing = predicted.difference(truth), truth.difference(predicted)
+    if len(unknown):
+        raise ValueError(
+            f"{len(unknown)} predicted fields have no truth ({', '.join(unknown[:5])}…): "
+            "give the truth of the fields that were predicted."
+        )
+    if len(missing) and missing_fields == "error":
+        raise ValueError(
+            f"{len(missing)} fields of the truth were not predicted ({', '.join(missing[:5])}…): predict them, "
+            "or set missing_fields=no_cells to count them as missed, missing_fields=leave_out to forget them."
+        )

@@ -1,0 +1,130 @@
+"""``hpa-cells predict``: the cell table of every field at a place."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from hpa_cells import __version__
+from hpa_cells.commands.app import FieldsFailedError
+from hpa_cells.commands.progress import field_progress
+from hpa_cells.commands.settings import to_settings
+from hpa_cells.fields import FieldSource, scan_fields
+from hpa_cells.models import Checkpoint, load_checkpoint
+from hpa_cells.prediction import (
+    FAILURES_FILE,
+    AreaWeight,
+    Failure,
+    Finished,
+    Fusion,
+    PredictionSettings,
+    ScoringSettings,
+    Symmetries,
+    pick_device,
+    predict_fields,
+    write_failures,
+)
+from hpa_cells.table import Provenance, TableWriter
+
+__all__ = ["run"]
+
+log = logging.getLogger(__name__)
+
+
+def run(cfg: DictConfig) -> None:
+    """Write ``cells-*.parquet``, ``fields-*.parquet`` and ``failures.csv`` to `out`; finished fields stay.
+
+    Raises
+    ------
+    FieldsFailedError
+        If fields failed; all others are finished.
+    """
+    out = Path(cfg.out)
+    settings = _settings(cfg)
+    segmenter, runner = instantiate(cfg.segmenter), instantiate(cfg.runner)
+    checkpoint = load_checkpoint(cfg.model)
+    checkpoint.model.to(pick_device(cfg.device))
+    optional = segmenter.optional_channels & checkpoint.optional_channels
+    sources, problems = scan_fields(cfg.fields, optional=optional)
+    failures = [Failure(field_id=each.field_id, stage="find", error=each.message) for each in problems]
+
+    provenance = _provenance(cfg, settings, checkpoint)
+    with TableWriter(out, provenance=provenance, shard_fields=cfg.shard_fields) as writer:
+        todo = _unfinished(sources, writer)
+        outcomes = predict_fields(
+            todo, segmenter=segmenter, checkpoint=checkpoint, writer=writer, settings=settings, runner=runner
+        )
+        try:
+            _follow(outcomes, failures, num_fields=len(todo))
+        finally:
+            write_failures(out, failures)
+    _conclude(out, failures, num_finished=len(sources) + len(problems) - len(failures))
+
+
+def _settings(cfg: DictConfig) -> PredictionSettings:
+    return PredictionSettings(
+        pixel_size_um=cfg.pixel_size_um,
+        scoring=ScoringSettings(
+            symmetries=to_settings(Symmetries, cfg.tta),
+            batch_cells=cfg.batch_cells,
+            half_precision=cfg.half_precision,
+        ),
+        fusion=to_settings(Fusion, cfg.fusion),
+        area_weight=to_settings(AreaWeight, cfg.area_weight),
+        embeddings=cfg.embeddings,
+        segment_fields=cfg.segment_fields,
+    )
+
+
+def _provenance(cfg: DictConfig, settings: PredictionSettings, checkpoint: Checkpoint) -> Provenance:
+    """Name what the content depends on: not the batch size, the runner or the size of a shard."""
+    thresholds = [None if np.isnan(each) else float(each) for each in checkpoint.thresholds]
+    return Provenance(
+        version=__version__,
+        class_set=checkpoint.class_set.name,
+        source="model",
+        weights_hash=checkpoint.weights_hash,
+        settings={
+            "segmenter": OmegaConf.to_container(cfg.segmenter, resolve=True),
+            "crops": checkpoint.crop_settings,
+            "tta": asdict(settings.scoring.symmetries),
+            "fusion": asdict(settings.fusion),
+            "area_weight": asdict(settings.area_weight),
+            "pixel_size_um": settings.pixel_size_um,
+            "half_precision": settings.scoring.half_precision,
+            "embeddings": settings.embeddings,
+            "thresholds": dict(zip(checkpoint.class_set.keys, thresholds, strict=True)),
+        },
+    )
+
+
+def _unfinished(sources: Sequence[FieldSource], writer: TableWriter) -> list[FieldSource]:
+    todo = [source for source in sources if source.field_id not in writer.finished]
+    if len(todo) < len(sources):
+        log.info("%d of %d fields are finished already", len(sources) - len(todo), len(sources))
+    return todo
+
+
+def _follow(outcomes: Iterable[Finished | Failure], failures: list[Failure], *, num_fields: int) -> None:
+    """Run to the end, collecting failures as they come, so that they are on record also after a stop."""
+    with field_progress("predict", num_fields) as progress:
+        for outcome in outcomes:
+            if isinstance(outcome, Failure):
+                failures.append(outcome)
+                progress.note(f"{outcome.field_id} failed to {outcome.stage}: {outcome.error}")
+            progress.advance()
+
+
+def _conclude(out: Path, failures: Sequence[Failure], *, num_finished: int) -> None:
+    if failures:
+        raise FieldsFailedError(
+            f"{len(failures)} of {num_finished + len(failures)} fields failed; see {out / FAILURES_FILE}. "
+            f"The first: {failures[0].error} The same command keeps the others and tries these again."
+        )
+    log.info("%s: %d fields", out, num_finished)

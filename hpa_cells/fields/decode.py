@@ -1,0 +1,131 @@
+"""From the bytes of an image file to the pixels of its channels, or a reason why not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hpa_cells.fields.png import PNG_SIGNATURE, png_pixel_size_um, png_shape
+from hpa_cells.fields.source import UnreadableImageError
+from hpa_cells.fields.tiff import check_side, read_tiff
+
+__all__ = ["DecodedImage", "decode_image"]
+
+_JPEG_SIGNATURE, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+_PNG_END = b"IEND\xaeB`\x82"
+_TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+# Some cameras and programs write notes behind the end of the image.
+_TAIL_BYTES = 65_536
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DecodedImage:
+    """What an image file holds.
+
+    Attributes
+    ----------
+    planes
+        (P, H, W) uint8 or uint16; one plane for a file of one channel.
+    pixel_size_um
+        Side of a pixel as the file states it, in um; None where it does not.
+    """
+
+    planes: NDArray[np.uint8] | NDArray[np.uint16]
+    pixel_size_um: float | None
+
+
+def decode_image(data: bytes, *, is_stack: bool = False) -> DecodedImage:
+    """The planes of a PNG, JPEG, TIFF or OME-TIFF, which is told by its content and not by its name.
+
+    A colour image of one channel (the Human Protein Atlas paints each channel in its colour) becomes grey by
+    the largest of its samples; transparency is left out.
+
+    Parameters
+    ----------
+    data
+        The whole file.
+    is_stack
+        Whether the file holds all channels of a field; else it must hold one.
+
+    Raises
+    ------
+    UnreadableImageError
+        If it is empty, of another format, cut off or damaged, absurdly large, or its pixels are not unsigned
+        integers of 8 or 16 bits. The message goes on a sentence that names the file.
+    """
+    if not data:
+        raise UnreadableImageError("it is empty")
+    if data.startswith(_TIFF_SIGNATURES):
+        return _decode_tiff(data, is_stack=is_stack)
+    if is_stack:
+        raise UnreadableImageError("it is not a TIFF")
+    if data.startswith(PNG_SIGNATURE):
+        check_side(*png_shape(data))
+        pixels = _decode_by_opencv(data, end=_PNG_END)
+        return DecodedImage(planes=pixels[None], pixel_size_um=png_pixel_size_um(data))
+    if data.startswith(_JPEG_SIGNATURE):
+        check_side(*_jpeg_shape(data))
+        return DecodedImage(planes=_decode_by_opencv(data, end=_JPEG_END)[None], pixel_size_um=None)
+    raise UnreadableImageError(f"it is not a PNG, JPEG or TIFF (it begins with {data[:8]!r})")
+
+
+def _decode_by_opencv(data: bytes, *, end: bytes) -> NDArray[Any]:
+    # A decoder may fill what is missing with black and say nothing: ask first whether the end is there.
+    if data.rfind(end, -_TAIL_BYTES) < 0:
+        raise UnreadableImageError(f"it is cut off after {len(data)} bytes")
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise UnreadableImageError("it is damaged")
+    return _to_grey(_checked_type(pixels))
+
+
+def _decode_tiff(data: bytes, *, is_stack: bool) -> DecodedImage:
+    image = read_tiff(data)
+    pixels = _checked_type(image.pixels)
+    axes = image.axes if "C" in image.axes or not is_stack else image.axes.replace("S", "C")
+    pixels = pixels.transpose([axes.index(axis) for axis in "CYXS" if axis in axes])
+    planes = pixels if "C" in axes else pixels[None]
+    if "S" in axes:
+        planes = np.stack([_to_grey(plane) for plane in planes])
+    if not is_stack and len(planes) != 1:
+        raise UnreadableImageError(
+            f"it has {len(planes)} channels: a file of all channels is named <id>.ome.tif"
+        )
+    return DecodedImage(planes=planes, pixel_size_um=image.pixel_size_um)
+
+
+def _checked_type(pixels: NDArray[Any]) -> NDArray[Any]:
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise UnreadableImageError(
+            f"its pixels are {pixels.dtype}, expected unsigned integers of 8 or 16 bits: convert it"
+        )
+    return pixels
+
+
+def _to_grey(pixels: NDArray[Any]) -> NDArray[Any]:
+    """(H, W) from (H, W) or (H, W, S): the largest sample, without transparency (the last of 2 or 4)."""
+    if pixels.ndim == 2:
+        return pixels
+    num_samples = int(pixels.shape[2])
+    num_colors = num_samples - 1 if num_samples in (2, 4) else num_samples
+    grey = pixels[..., 0]
+    for color in range(1, num_colors):
+        grey = np.maximum(grey, pixels[..., color])
+    return np.ascontiguousarray(grey)
+
+
+def _jpeg_shape(data: bytes) -> tuple[int, int]:
+    """Height and width that the frame header of a JPEG promises, in px; (0, 0) where there is none."""
+    position = 2
+    while position + 9 <= len(data) and data[position] == 0xFF:
+        marker, length = data[position + 1], int.from_bytes(data[position + 2 : position + 4], "big")
+        # Frame headers are C0 to CF, less the tables of C4, C8 and CC.
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = data[position + 5 : position + 7], data[position + 7 : position + 9]
+            return int.from_bytes(height, "big"), int.from_bytes(width, "big")
+        position += 2 + length
+    return 0, 0

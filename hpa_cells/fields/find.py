@@ -1,0 +1,190 @@
+"""Finding fields, and saying of each one that cannot be used why not."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpa_cells.fields.ids import check_field_id
+from hpa_cells.fields.listing import Entry, Listing, list_files
+from hpa_cells.fields.ome import OmeMetadata
+from hpa_cells.fields.source import FieldSource, ImageFile, UnreadableImageError
+from hpa_cells.fields.tiff import read_ome_metadata
+from hpa_cells.types import NUM_CHANNELS, Channel
+
+__all__ = ["FieldProblem", "find_fields", "scan_fields"]
+
+log = logging.getLogger(__name__)
+
+_NUM_SHOWN = 5
+_EXPECTED = (
+    "<id>_red.png, <id>_green.png, <id>_blue.png, <id>_yellow.png (or .tif, .tiff, .jpg), or <id>.ome.tif"
+)
+_CHANNEL_OF_OME_NAME = {
+    "microtubules": Channel.MICROTUBULES,
+    "protein": Channel.PROTEIN,
+    "nucleus": Channel.NUCLEUS,
+    "nuclei": Channel.NUCLEUS,
+    "er": Channel.ER,
+    "endoplasmic reticulum": Channel.ER,
+} | {channel.color: channel for channel in Channel}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FieldProblem:
+    """A field that was found and cannot be used.
+
+    Attributes
+    ----------
+    field_id
+        Its name; maybe not safe as a file name.
+    message
+        What was found, what is wanted and what to do, with the id and the file.
+    """
+
+    field_id: str
+    message: str
+
+
+class _UnusableFieldError(ValueError):
+    """Why a field cannot be used."""
+
+
+def find_fields(location: Path | str, *, optional: frozenset[Channel] = frozenset()) -> list[FieldSource]:
+    """The fields at a place, sorted by id, when every one of them can be used.
+
+    Parameters
+    ----------
+    location
+        A folder of ``<id>_{red,green,blue,yellow}.{png,tif,tiff,jpg,jpeg}`` or of ``<id>.ome.tif`` with all
+        channels; a ``.zip`` of such files, which is read in place; or a ``.csv`` with the columns ``field_id,
+        red, green, blue, yellow``, whose paths start from its own folder. Other files, such as
+        ``<id>_cells.png``, are left aside.
+    optional
+        Channels that a field may lack.
+
+    Raises
+    ------
+    FileNotFoundError
+        If `location` does not exist or holds no field.
+    ValueError
+        If a field lacks a channel, has two files for one, or an id that is not safe as a file name. All such
+        fields are counted and the first five told; `scan_fields` returns them instead.
+    """
+    sources, problems = scan_fields(location, optional=optional)
+    if problems:
+        shown = "\n".join(f"  {problem.message}" for problem in problems[:_NUM_SHOWN])
+        rest = len(problems) - _NUM_SHOWN
+        more = f"\n  and {rest} more" if rest > 0 else ""
+        total = len(sources) + len(problems)
+        raise ValueError(f"{location}: {len(problems)} of {total} fields cannot be used:\n{shown}{more}")
+    return sources
+
+
+def scan_fields(
+    location: Path | str, *, optional: frozenset[Channel] = frozenset()
+) -> tuple[list[FieldSource], list[FieldProblem]]:
+    """The fields at a place that can be used, and what is wrong with the others, each sorted by id.
+
+    See `find_fields` for the parameters. No pixels are read.
+
+    Raises
+    ------
+    FileNotFoundError
+        If `location` does not exist or holds no field at all.
+    ValueError
+        If `location` is no folder, zip or CSV, or a damaged one.
+    """
+    listing = list_files(Path(location))
+    if not listing.entries:
+        raise FileNotFoundError(
+            f"No fields in {location}: found {_some(listing.ignored)}; expected {_EXPECTED}."
+        )
+    _tell_ignored(location, listing)
+    entries_of_id: defaultdict[str, list[Entry]] = defaultdict(list)
+    for entry in listing.entries:
+        entries_of_id[entry.field_id].append(entry)
+    sources: list[FieldSource] = []
+    problems: list[FieldProblem] = []
+    for field_id, entries in sorted(entries_of_id.items()):
+        try:
+            sources.append(_source_of(field_id, entries, optional))
+        except _UnusableFieldError as error:
+            problems.append(FieldProblem(field_id=field_id, message=str(error)))
+    return sources, problems
+
+
+def _source_of(field_id: str, entries: list[Entry], optional: frozenset[Channel]) -> FieldSource:
+    try:
+        check_field_id(field_id)
+    except ValueError as error:
+        raise _UnusableFieldError(f"{error} ({entries[0].file})") from error
+    files: dict[Channel, ImageFile] = {}
+    for entry in entries:
+        if entry.problem:
+            raise _UnusableFieldError(f"Field {field_id}: {entry.file} cannot be used: {entry.problem}.")
+        for channel, file in _files_of_entry(field_id, entry).items():
+            if channel in files:
+                raise _UnusableFieldError(
+                    f"Field {field_id} has two files for {channel.color} "
+                    f"({files[channel]} and {file}): keep one."
+                )
+            files[channel] = file
+    lacking = sorted(frozenset(Channel) - files.keys() - optional)
+    if lacking:
+        raise _UnusableFieldError(
+            f"Field {field_id} has no {' and no '.join(channel.color for channel in lacking)} file "
+            f"(found {_some([file.name for file in files.values()])}): "
+            f"add it, e.g. {field_id}_{lacking[0].color}.png."
+        )
+    return FieldSource(field_id=field_id, files=dict(sorted(files.items())))
+
+
+def _files_of_entry(field_id: str, entry: Entry) -> dict[Channel, ImageFile]:
+    if entry.channel is not None:
+        return {entry.channel: entry.file}
+    try:
+        with entry.file.open() as stream:
+            channels = _channels_of_stack(read_ome_metadata(stream))
+    except (UnreadableImageError, OSError) as error:
+        raise _UnusableFieldError(f"Field {field_id}: {entry.file} cannot be used: {error}.") from error
+    file = entry.file
+    return {
+        channel: ImageFile(path=file.path, member=file.member, plane=plane)
+        for plane, channel in enumerate(channels)
+    }
+
+
+def _channels_of_stack(metadata: OmeMetadata | None) -> list[Channel]:
+    """The channel of each plane: by its OME name, or in the usual order where no name is known."""
+    if metadata is None:
+        raise UnreadableImageError("it has no OME metadata")
+    named = [_CHANNEL_OF_OME_NAME.get(name.strip().lower()) for name in metadata.channel_names]
+    known = [channel for channel in named if channel is not None]
+    if known and len(known) == len(set(known)) == metadata.num_channels:
+        return known
+    if known:
+        raise UnreadableImageError(
+            f"its channels are named {', '.join(metadata.channel_names)}: use each of red, green ... once"
+        )
+    if not NUM_CHANNELS - 1 <= metadata.num_channels <= NUM_CHANNELS:
+        raise UnreadableImageError(
+            f"it has {metadata.num_channels} channels, expected red, green, blue and maybe yellow"
+        )
+    return list(Channel)[: metadata.num_channels]
+
+
+def _tell_ignored(location: Path | str, listing: Listing) -> None:
+    if listing.ignored:
+        log.info("%s: ignored %d others: %s.", location, len(listing.ignored), _some(listing.ignored))
+
+
+def _some(names: Iterable[str]) -> str:
+    names = sorted(names)
+    if not names:
+        return "nothing"
+    more = f" and {len(names) - _NUM_SHOWN} more" if len(names) > _NUM_SHOWN else ""
+    return ", ".join(names[:_NUM_SHOWN]) + more

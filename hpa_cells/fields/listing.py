@@ -1,0 +1,154 @@
+"""The image files in a folder, a zip or a CSV of paths, each with the field and channel its name tells."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from hpa_cells.fields.rows import read_rows
+from hpa_cells.fields.source import ImageFile
+from hpa_cells.types import Channel
+
+__all__ = ["Entry", "Listing", "list_files"]
+
+_COLORS = {channel.color: channel for channel in Channel}
+_CHANNEL_NAME = re.compile(
+    rf"(?P<id>.*)_(?P<color>{'|'.join(_COLORS)})\.(?:png|jpe?g|(?:ome\.)?tiff?)", re.IGNORECASE | re.DOTALL
+)
+_STACK_NAME = re.compile(r"(?P<id>.*)\.ome\.tiff?", re.IGNORECASE | re.DOTALL)
+_ID_COLUMN = "field_id"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """A file that belongs to a field.
+
+    Attributes
+    ----------
+    field_id
+        The field, by the name of the file; not checked yet.
+    channel
+        Its channel; None for a file of all channels.
+    file
+        Where it is.
+    problem
+        Why it must not be used, in words that go on a sentence; empty where it may.
+    """
+
+    field_id: str
+    channel: Channel | None
+    file: ImageFile
+    problem: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listing:
+    """What was found at a place.
+
+    Attributes
+    ----------
+    entries
+        The files that belong to fields.
+    ignored
+        Names of the other files, or columns of a CSV.
+    """
+
+    entries: list[Entry]
+    ignored: list[str]
+
+
+def list_files(location: Path) -> Listing:
+    """The files of fields in a folder (not in folders below it), a zip (at any depth) or a CSV of paths.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing at `location`.
+    ValueError
+        If it is none of the three, or a damaged zip or CSV.
+    """
+    if location.is_dir():
+        files = ((path.name, ImageFile(path=path)) for path in location.iterdir() if not path.is_dir())
+        return _sort_out(files)
+    if not location.exists():
+        raise FileNotFoundError(
+            f"{location} does not exist: give a folder of fields, a zip or a CSV of paths."
+        )
+    if location.suffix.lower() == ".csv":
+        return _list_csv(location)
+    if location.suffix.lower() == ".zip":
+        return _sort_out(_members(location))
+    raise ValueError(f"{location} is a file, expected a folder of fields, a .zip or a .csv of paths.")
+
+
+def _sort_out(files: Iterator[tuple[str, ImageFile]]) -> Listing:
+    listing = Listing(entries=[], ignored=[])
+    for name, file in files:
+        # Hidden files: half-written ones of this package, notes of macOS. Two dots are no honest name.
+        is_hidden = name.startswith(".") and not name.startswith("..")
+        entry = None if is_hidden else _entry_of_name(name, file)
+        if entry is None:
+            listing.ignored.append(name)
+        else:
+            listing.entries.append(entry)
+    return listing
+
+
+def _entry_of_name(name: str, file: ImageFile) -> Entry | None:
+    problem = _why_unsafe(file.member)
+    if match := _CHANNEL_NAME.fullmatch(name):
+        channel = _COLORS[match["color"].lower()]
+        return Entry(field_id=match["id"], channel=channel, file=file, problem=problem)
+    if match := _STACK_NAME.fullmatch(name):
+        return Entry(field_id=match["id"], channel=None, file=file, problem=problem)
+    return None
+
+
+def _why_unsafe(member: str) -> str:
+    """Why a name inside a zip is not one of an honest zip: it would be unpacked outside the folder."""
+    if member.startswith("/") or ".." in PurePosixPath(member).parts:
+        return "its name leads out of the zip"
+    return ""
+
+
+def _members(location: Path) -> Iterator[tuple[str, ImageFile]]:
+    try:
+        with zipfile.ZipFile(location) as archive:
+            members = [info.filename for info in archive.infolist() if not info.is_dir()]
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{location} is not a whole zip ({error}): get it again.") from error
+    for member in members:
+        yield PurePosixPath(member).name, ImageFile(path=location, member=member)
+
+
+def _list_csv(location: Path) -> Listing:
+    rows = read_rows(location)
+    if _ID_COLUMN not in rows.header or not _COLORS.keys() & set(rows.header):
+        found = ", ".join(rows.header) or "none"
+        raise ValueError(f"{location} has columns {found}; expected {_ID_COLUMN}, {', '.join(_COLORS)}.")
+    entries = [
+        entry
+        for field_id, cells in zip(rows.column(_ID_COLUMN), rows.cells, strict=True)
+        for entry in _entries_of_row(field_id, dict(zip(rows.header, cells, strict=True)), location)
+    ]
+    ignored = [name for name in rows.header if name not in (_ID_COLUMN, *_COLORS)]
+    return Listing(entries=entries, ignored=ignored)
+
+
+def _entries_of_row(field_id: str, row: dict[str, str], location: Path) -> list[Entry]:
+    files = {channel: location.parent / row[color] for color, channel in _COLORS.items() if row.get(color)}
+    if not files:
+        problem = "its row names no file"
+        return [Entry(field_id=field_id, channel=None, file=ImageFile(path=location), problem=problem)]
+    return [
+        Entry(
+            field_id=field_id,
+            channel=channel,
+            file=ImageFile(path=path),
+            problem="" if path.is_file() else "there is no such file",
+        )
+        for channel, path in files.items()
+    ]

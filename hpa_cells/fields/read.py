@@ -1,0 +1,110 @@
+"""Reading a field: its files become one array of four channels."""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpa_cells.fields.decode import DecodedImage, decode_image
+from hpa_cells.fields.source import FieldSource, ImageFile, UnreadableImageError
+from hpa_cells.types import NUM_CHANNELS, Channel, Field
+
+__all__ = ["ASSUMED_FIELD_SIDE_UM", "read_field"]
+
+log = logging.getLogger(__name__)
+
+# 2048 px of 0.08 um: what a field of the Human Protein Atlas shows, whatever it was resized to later.
+ASSUMED_FIELD_SIDE_UM = 2048 * 0.08
+_16_BIT_PER_8_BIT = 257  # 255 becomes 65535
+
+
+def read_field(source: FieldSource, *, pixel_size_um: float | None = None) -> Field:
+    """Read the channels of a field from PNG, JPEG, TIFF or OME-TIFF files.
+
+    Colour images of one channel become grey by the largest of red, green and blue. Where some channels have 8
+    bits and others 16, those of 8 are scaled by 257 to 16. A missing channel is all zero.
+
+    Parameters
+    ----------
+    source
+        Where its files are; from `find_fields`.
+    pixel_size_um
+        Side of a pixel, in um, for files that do not state it (an OME-TIFF does, and a PNG of `write_field`).
+        Without either, the longer side of the field is taken for 163.84 um, that is 0.08 um a pixel at 2048
+        px: a 1024 px copy of a field has 0.16 um.
+
+    Raises
+    ------
+    ValueError
+        If a file is gone, empty, cut off, damaged or of another format, or the channels differ in shape or
+        pixel size. The message names field and file.
+    """
+    decoded = _decode_files(source)
+    shapes = {channel: image.shape for channel, (image, _) in decoded.items()}
+    if len(set(shapes.values())) > 1:
+        found = ", ".join(f"{source.files[channel]}: {h} x {w}" for channel, (h, w) in shapes.items())
+        raise ValueError(
+            f"Field {source.field_id}: its channels differ in height x width ({found}): export them alike."
+        )
+    height_px, width_px = next(iter(shapes.values()))
+    is_16_bit = any(image.dtype == np.uint16 for image, _ in decoded.values())
+    pixels = np.zeros((NUM_CHANNELS, height_px, width_px), np.uint16 if is_16_bit else np.uint8)
+    for channel, (image, _) in decoded.items():
+        pixels[channel] = image
+        if is_16_bit and image.dtype == np.uint8:
+            pixels[channel] *= _16_BIT_PER_8_BIT
+    size_um = _stated_size_um(source, decoded) or pixel_size_um
+    if size_um is None:
+        size_um = _assumed_size_um(max(height_px, width_px))
+    return Field(field_id=source.field_id, image=pixels, pixel_size_um=size_um, missing=source.missing)
+
+
+_Plane = tuple[NDArray[Any], float | None]
+
+
+def _decode_files(source: FieldSource) -> dict[Channel, _Plane]:
+    """The plane and the stated pixel size of each channel; a file of several channels is decoded once."""
+    stacks: dict[tuple[str, str], DecodedImage] = {}
+    planes: dict[Channel, _Plane] = {}
+    for channel, file in sorted(source.files.items()):
+        key = (str(file.path), file.member)
+        if key not in stacks:
+            stacks[key] = _decode_file(source.field_id, file)
+        image = stacks[key]
+        planes[channel] = (image.planes[file.plane or 0], image.pixel_size_um)
+    return planes
+
+
+def _decode_file(field_id: str, file: ImageFile) -> DecodedImage:
+    try:
+        return decode_image(file.read_bytes(), is_stack=file.plane is not None)
+    except (UnreadableImageError, OSError) as error:
+        raise ValueError(f"Field {field_id}: {file} cannot be used: {error}.") from error
+
+
+def _stated_size_um(source: FieldSource, decoded: dict[Channel, _Plane]) -> float | None:
+    stated = {channel: size for channel, (_, size) in decoded.items() if size is not None}
+    if len(set(stated.values())) > 1:
+        found = ", ".join(f"{source.files[channel]}: {size:g} um" for channel, size in stated.items())
+        raise ValueError(f"Field {source.field_id}: its channels differ in pixel size ({found}).")
+    return next(iter(stated.values()), None)
+
+
+def _assumed_size_um(longer_side_px: int) -> float:
+    size_um = ASSUMED_FIELD_SIDE_UM / longer_side_px
+    _tell_assumption(longer_side_px, size_um)
+    return size_um
+
+
+@cache
+def _tell_assumption(longer_side_px: int, size_um: float) -> None:
+    """Say it once for each size, not once a field."""
+    log.info(
+        "No pixel size in the files or settings: taking %.4g um for fields of %d px (0.08 um at 2048 px).",
+        size_um,
+        longer_side_px,
+    )

@@ -1,0 +1,110 @@
+"""Where the files of a field are, on disk or inside a zip."""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from hpa_cells.fields.ids import check_field_id
+from hpa_cells.types import Channel
+
+__all__ = ["FieldSource", "ImageFile", "UnreadableImageError"]
+
+# No channel of a field is larger: the header of a zip may promise anything.
+_MAX_MEMBER_BYTES = 2**31
+
+
+class UnreadableImageError(ValueError):
+    """Why an image file cannot be used; its text goes on the sentence ``<file> cannot be used: it ...``."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageFile:
+    """One image file, or one plane of it.
+
+    Attributes
+    ----------
+    path
+        The file, or the zip that holds it.
+    member
+        Its name inside the zip; empty for a plain file.
+    plane
+        Which plane of a multi-channel file; None for a file that holds one channel.
+    """
+
+    path: Path
+    member: str = ""
+    plane: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.member}" if self.member else str(self.path)
+
+    @property
+    def name(self) -> str:
+        """Its name without folders."""
+        return PurePosixPath(self.member).name or self.path.name
+
+    def open(self) -> IO[bytes]:
+        """The content as a stream: of the file itself, or of a copy in memory where it lies in a zip."""
+        return io.BytesIO(self.read_bytes()) if self.member else self.path.open("rb")
+
+    def read_bytes(self) -> bytes:
+        """The content of the whole file.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read.
+        UnreadableImageError
+            If it is a damaged, encrypted or absurdly large member of a zip.
+        """
+        if not self.member:
+            return self.path.read_bytes()
+        archive = _open_zip(self.path, self.path.stat().st_mtime_ns, os.getpid())
+        size = archive.getinfo(self.member).file_size
+        if size > _MAX_MEMBER_BYTES:
+            raise UnreadableImageError(f"it unpacks to {size} bytes, more than an image of a field has")
+        try:
+            return archive.read(self.member)
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+            raise UnreadableImageError(f"it cannot be unpacked ({error})") from error
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FieldSource:
+    """A field that was found and not yet read.
+
+    Attributes
+    ----------
+    field_id
+        Name of the field, safe as a file name.
+    files
+        The file of each channel that has one.
+    """
+
+    field_id: str
+    files: Mapping[Channel, ImageFile]
+
+    def __post_init__(self) -> None:
+        check_field_id(self.field_id)
+        if not self.files:
+            raise ValueError(f"Field {self.field_id} has no file of any channel.")
+
+    @property
+    def missing(self) -> frozenset[Channel]:
+        """The channels without a file."""
+        return frozenset(Channel) - frozenset(self.files)
+
+
+# Reading the directory of a zip of 80,000 files takes half a second: once a process, not once a file. The
+# process number is part of the key, since forked processes must not share the position of one open file.
+@lru_cache(maxsize=4)
+def _open_zip(path: Path, _modified_ns: int, _process: int) -> zipfile.ZipFile:
+    return zipfile.ZipFile(path)

@@ -1,0 +1,161 @@
+"""From a label image to one COCO mask a cell, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hpa_cells.masks.coding import runs_from_counts, runs_to_counts, starts_and_stops
+
+__all__ = ["counts_area", "counts_boxes", "decode_counts", "encode_labels", "paint_labels"]
+
+_SHOWN_CHARACTERS = 24
+
+
+def encode_labels(labels: NDArray[np.int32]) -> tuple[NDArray[np.int32], list[bytes]]:
+    """Ids and COCO run-length masks of all cells of a label image, in one pass over its pixels.
+
+    Parameters
+    ----------
+    labels
+        (H, W) int32, no negative values; 0 is background. Ids need not be contiguous.
+
+    Returns
+    -------
+    ids
+        (N,) int32, ascending.
+    counts
+        N compressed counts, each the same bytes as ``pycocotools.mask.encode(np.asfortranarray(labels == id))``
+        gives.
+
+    Examples
+    --------
+    >>> encode_labels(np.array([[0, 7], [7, 3]], dtype=np.int32))
+    (array([3, 7], dtype=int32), [b'31', b'121'])
+    """
+    if labels.size == 0:
+        return np.empty(0, dtype=np.int32), []
+    pixels = cv2.transpose(np.ascontiguousarray(labels)).ravel()
+    run_starts = np.append(0, 1 + np.flatnonzero(pixels[1:] != pixels[:-1]))
+    run_stops = np.append(run_starts[1:], pixels.size)
+    run_ids = pixels[run_starts]
+
+    inside = np.flatnonzero(run_ids)
+    inside = inside[np.argsort(run_ids[inside], kind="stable")]
+    ids, num_inside = np.unique(run_ids[inside], return_counts=True)
+    # Each cell's edges: start and stop of its runs, then the end of the image. Lengths are their differences.
+    num_edges = 2 * num_inside + 1
+    last_edges = np.cumsum(num_edges) - 1
+    edges = np.full(num_edges.sum(), pixels.size, dtype=np.int64)
+    is_run_edge = np.ones(len(edges), dtype=bool)
+    is_run_edge[last_edges] = False
+    edges[is_run_edge] = np.stack([run_starts[inside], run_stops[inside]], axis=1).ravel()
+    lengths = np.diff(edges, prepend=0)
+    lengths[last_edges[:-1] + 1] = edges[last_edges[:-1] + 1]
+
+    # A mask that reaches the last pixel ends with an inside run: no outside run of length 0 comes after it.
+    reaches_end = lengths[last_edges] == 0
+    lengths = np.delete(lengths, last_edges[reaches_end])
+    return ids, runs_to_counts(lengths, num_edges - reaches_end)
+
+
+def decode_counts(counts: bytes, height: int, width: int) -> NDArray[np.bool_]:
+    """The mask that compressed counts describe.
+
+    Parameters
+    ----------
+    counts
+        COCO's compressed run lengths.
+    height, width
+        Of the field, in px. The counts do not hold them: swapped, they give another mask without any error.
+
+    Returns
+    -------
+    (H, W) bool.
+
+    Raises
+    ------
+    ValueError
+        If the counts cannot be read, or do not fill an image of this size.
+    """
+    shown = counts[:_SHOWN_CHARACTERS] + (b"..." if len(counts) > _SHOWN_CHARACTERS else b"")
+    lengths_px, _ = runs_from_counts([counts], height * width, [shown])
+    pixels = np.repeat(np.arange(len(lengths_px), dtype=np.uint8) & 1, lengths_px)
+    return cv2.transpose(pixels.reshape(width, height)).view(np.bool_)
+
+
+def paint_labels(
+    ids: NDArray[np.int32] | Sequence[int], counts: Sequence[bytes], height: int, width: int
+) -> NDArray[np.int32]:
+    """The label image of cells given as masks, the way back from `encode_labels`.
+
+    Parameters
+    ----------
+    ids
+        (N,) positive integers, the value that each mask is painted with.
+    counts
+        N compressed counts.
+    height, width
+        Of the field, in px.
+
+    Returns
+    -------
+    (H, W) int32. Where masks overlap, the later one is seen.
+
+    Raises
+    ------
+    ValueError
+        If counts cannot be read or do not fill the image, or there are not as many as ids; the message names
+        the id.
+    """
+    if len(ids) != len(counts):
+        raise ValueError(f"There are {len(ids)} ids for {len(counts)} masks: give one id a mask.")
+    masks, starts, stops = starts_and_stops(
+        *runs_from_counts(counts, height * width, [f"of cell {i}" for i in ids])
+    )
+    pixels = np.zeros(height * width, dtype=np.int32)
+    run_ids = np.asarray(ids, dtype=np.int32)[masks]
+    for start, stop, cell_id in zip(starts.tolist(), stops.tolist(), run_ids.tolist(), strict=True):
+        pixels[start:stop] = cell_id
+    return cv2.transpose(pixels.reshape(width, height)).view(np.int32)
+
+
+def counts_area(counts: Sequence[bytes], height: int, width: int) -> NDArray[np.int64]:
+    """(N,) int64, number of pixels of each mask, in px.
+
+    Raises
+    ------
+    ValueError
+        If counts cannot be read or do not fill the image; the message names the mask by its position.
+    """
+    masks, starts, stops = starts_and_stops(*runs_from_counts(counts, height * width, range(len(counts))))
+    areas = np.zeros(len(counts), dtype=np.int64)
+    np.add.at(areas, masks, stops - starts)
+    return areas
+
+
+def counts_boxes(counts: Sequence[bytes], height: int, width: int) -> NDArray[np.int64]:
+    """(N, 4) int64, box around each mask: left, top, width and height in px; all 0 for an empty mask.
+
+    Raises
+    ------
+    ValueError
+        If counts cannot be read or do not fill the image; the message names the mask by its position.
+    """
+    masks, starts, stops = starts_and_stops(*runs_from_counts(counts, height * width, range(len(counts))))
+    boxes = np.zeros((len(counts), 4), dtype=np.int64)
+    if masks.size == 0:
+        return boxes
+    filled, firsts = np.unique(masks, return_index=True)
+    first_columns, last_columns = starts // height, (stops - 1) // height
+    # A run that goes on in the next column passes the lowest row and the highest.
+    one_column = first_columns == last_columns
+    tops = np.where(one_column, starts % height, 0)
+    bottoms = np.where(one_column, (stops - 1) % height, height - 1)
+    left, top = np.minimum.reduceat(first_columns, firsts), np.minimum.reduceat(tops, firsts)
+    right, bottom = np.maximum.reduceat(last_columns, firsts), np.maximum.reduceat(bottoms, firsts)
+    boxes[filled] = np.stack([left, top, right - left + 1, bottom - top + 1], axis=1)
+    return boxes

@@ -1,0 +1,79 @@
+"""The model card: a checkpoint in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["model_card"]
+
+_TEMPLATE = """\
+# Cell classifier: {encoder}, {class_set}
+
+Reads the locations of a protein in single human cells from four-channel fluorescence fields (microtubules,
+protein, nucleus, endoplasmic reticulum). Trained with hpa_cells {version}.
+
+Use it with `hpa-cells predict fields=DIR model=THIS_FOLDER out=RUN`, or from Python with
+`hpa_cells.models.load_checkpoint`. The weights are plain tensors: opening them runs no code.
+
+## Model
+
+| | |
+|---|---|
+| encoder | {encoder} |
+| pooling of a field's cells | {pooling}, {field_head} head |
+| crops | {crops} |
+| channels that may be missing | {optional} |
+| SHA-256 of the weights | `{weights_hash}` |
+
+## Training
+
+{training}
+
+## Validation
+
+Scores of whole fields, since only their labels are known; locations of single cells are harder.
+
+{metrics}
+
+## Thresholds
+
+A class is called present in a field at or above its threshold, which gave the best F1 on the validation
+fields.
+
+{thresholds}
+
+## Limits
+
+Labels name what most cells of a field show: rare cells, such as mitotic ones, are learned least. Other
+stainings, microscopes and pixel sizes than those of the training data need a check on fields whose labels are
+known. Not for diagnosis.
+"""
+
+
+def model_card(config: dict[str, Any]) -> str:
+    """Markdown text for the content of a ``checkpoint.json``."""
+    provenance = config["provenance"]
+    return _TEMPLATE.format(
+        encoder=config["model"]["encoder"],
+        class_set=config["class_set"],
+        version=provenance.get("version", "of unknown version"),
+        pooling=config["model"]["pooling"],
+        field_head=config["model"]["field_head"],
+        crops=", ".join(f"{name} {value}" for name, value in config["crop_settings"].items()) or "unknown",
+        optional=", ".join(config["optional_channels"]) or "none",
+        weights_hash=config["weights_sha256"],
+        training=_table(provenance.get("data", {}) | provenance.get("training", {})),
+        metrics=_table(provenance.get("metrics", {})),
+        thresholds=_table(config["thresholds"]),
+    )
+
+
+def _table(values: dict[str, Any]) -> str:
+    if not values:
+        return "Not recorded."
+    rows = "\n".join(f"| {name.replace('_', ' ')} | {_cell(value)} |" for name, value in values.items())
+    return f"| | |\n|---|---|\n{rows}"
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "\\|")

@@ -1,0 +1,203 @@
+"""A trained model as a folder that anyone can read: weights, a JSON file of all else, and a model card.
+
+    MODEL/model.safetensors   the weights
+    MODEL/checkpoint.json     how to build the model, its classes, crops, thresholds, and where it comes from
+    MODEL/README.md           the same in words
+
+Nothing in it is a pickle, so that opening a stranger's model runs no code of his.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpa_cells.atomic import replaced_on_success
+from hpa_cells.classes import ClassSet, get_class_set
+from hpa_cells.models.card import model_card
+from hpa_cells.models.classifier import CellClassifier, ClassifierSettings
+from hpa_cells.types import Channel
+
+__all__ = ["Checkpoint", "load_checkpoint", "save_checkpoint"]
+
+FORMAT_VERSION = 1
+_WEIGHTS, _CONFIG, _CARD = "model.safetensors", "checkpoint.json", "README.md"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checkpoint:
+    """A trained model and everything needed to use it.
+
+    Attributes
+    ----------
+    model
+        The classifier.
+    class_set
+        Its K classes.
+    crop_settings
+        How cells are cut for it: the fields of `hpa_cells.cells.CropSettings`.
+    thresholds
+        (K,) float32 in [0, 1]: a class is called present where its probability is at or above.
+    optional_channels
+        Channels whose file may be missing.
+    provenance
+        Where it comes from: version, settings, data and validation metrics, as plain JSON values.
+    weights_hash
+        SHA-256 of the file of weights; empty until it is saved.
+    """
+
+    model: CellClassifier
+    class_set: ClassSet
+    crop_settings: dict[str, Any]
+    thresholds: NDArray[np.float32]
+    optional_channels: frozenset[Channel] = frozenset()
+    provenance: dict[str, Any] = field(default_factory=dict)
+    weights_hash: str = ""
+
+    def __post_init__(self) -> None:
+        num_classes = len(self.class_set)
+        if self.model.settings.num_classes != num_classes:
+            raise ValueError(
+                f"The model has {self.model.settings.num_classes} classes, class set "
+                f"{self.class_set.name} has {num_classes}: they must agree."
+            )
+        if self.thresholds.shape != (num_classes,):
+            raise ValueError(f"Thresholds have shape {self.thresholds.shape}, expected ({num_classes},).")
+
+
+def save_checkpoint(folder: Path | str, checkpoint: Checkpoint) -> Checkpoint:
+    """Write the folder; each file appears whole or not at all, the JSON file last but for the card.
+
+    Returns
+    -------
+    Checkpoint
+        The same with its `weights_hash`.
+    """
+    from safetensors.torch import save
+
+    folder = Path(folder)
+    tensors = {
+        name: value.detach().cpu().contiguous() for name, value in checkpoint.model.state_dict().items()
+    }
+    weights = save(tensors, metadata={"format": "pt"})
+    saved = replace(checkpoint, weights_hash=hashlib.sha256(weights).hexdigest())
+    with replaced_on_success(folder / _WEIGHTS) as temporary:
+        temporary.write_bytes(weights)
+    config = _to_json(saved)
+    with replaced_on_success(folder / _CONFIG) as temporary:
+        temporary.write_text(json.dumps(config, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    with replaced_on_success(folder / _CARD) as temporary:
+        temporary.write_text(model_card(config), encoding="utf-8")
+    return saved
+
+
+def load_checkpoint(folder: Path | str) -> Checkpoint:
+    """Read a folder that `save_checkpoint` wrote; the model is on the CPU, in evaluation mode.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder or one of its two files is missing.
+    ValueError
+        If a file is damaged, is of a later format, or the two do not belong together.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    folder = Path(folder)
+    config = _read_config(folder)
+    weights = _read_bytes(folder / _WEIGHTS)
+    weights_hash = hashlib.sha256(weights).hexdigest()
+    try:
+        tensors = load(weights)
+    except SafetensorError as error:
+        raise ValueError(
+            f"{folder / _WEIGHTS} is damaged ({error}): copy or train the model again."
+        ) from error
+    if weights_hash != config["weights_sha256"]:
+        raise ValueError(
+            f"{folder / _WEIGHTS} has SHA-256 {weights_hash[:12]}…, {_CONFIG} was written with "
+            f"{config['weights_sha256'][:12]}…: they come from different models, copy the whole folder again."
+        )
+    model = CellClassifier(ClassifierSettings(**config["model"]))
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ValueError(f"{folder / _WEIGHTS} does not fit the model of {_CONFIG}: {error}") from error
+    return Checkpoint(
+        model=model.eval(),
+        class_set=_class_set(folder, config),
+        crop_settings=config["crop_settings"],
+        thresholds=np.array(list(config["thresholds"].values()), dtype=np.float32),
+        optional_channels=frozenset(Channel[name.upper()] for name in config["optional_channels"]),
+        provenance=config["provenance"],
+        weights_hash=weights_hash,
+    )
+
+
+def _to_json(checkpoint: Checkpoint) -> dict[str, Any]:
+    return {
+        "format_version": FORMAT_VERSION,
+        "model": asdict(checkpoint.model.settings),
+        "class_set": checkpoint.class_set.name,
+        "thresholds": dict(zip(checkpoint.class_set.keys, checkpoint.thresholds.tolist(), strict=True)),
+        "crop_settings": checkpoint.crop_settings,
+        "optional_channels": sorted(channel.name.lower() for channel in checkpoint.optional_channels),
+        "weights_sha256": checkpoint.weights_hash,
+        "provenance": checkpoint.provenance,
+    }
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / _CONFIG
+    try:
+        config = json.loads(_read_bytes(path))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON ({error}): copy or train the model again.") from error
+    if not isinstance(config, dict) or "format_version" not in config:
+        raise ValueError(f"{path} is not a checkpoint of hpa_cells: it has no format_version.")
+    if config["format_version"] != FORMAT_VERSION:
+        raise ValueError(
+            f"{path} has format version {config['format_version']}, this hpa_cells reads {FORMAT_VERSION}: "
+            "use the hpa_cells that wrote it, or a newer one."
+        )
+    missing = _REQUIRED_KEYS - config.keys()
+    if missing:
+        raise ValueError(f"{path} lacks {', '.join(sorted(missing))}: copy or train the model again.")
+    return config
+
+
+_REQUIRED_KEYS = {
+    "model",
+    "class_set",
+    "thresholds",
+    "crop_settings",
+    "optional_channels",
+    "weights_sha256",
+    "provenance",
+}
+
+
+def _class_set(folder: Path, config: dict[str, Any]) -> ClassSet:
+    class_set = get_class_set(config["class_set"])
+    if tuple(config["thresholds"]) != class_set.keys:
+        raise ValueError(
+            f"{folder / _CONFIG} lists other classes than class set {class_set.name} of this hpa_cells: "
+            "use the hpa_cells that wrote it."
+        )
+    return class_set
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"{path} does not exist: give the folder that `hpa-cells train` wrote to."
+        ) from None

@@ -1,0 +1,191 @@
+"""Fields in, rows out: the one way through the house, a few fields at a time.
+
+    sources -> [threads: read -> segment -> crop] -> score in batches across fields -> rows -> table
+
+At any moment the fields ahead of the network (`LocalRunner.num_ahead` groups), those waiting for a full batch
+and one unwritten shard of rows are in memory, however many fields there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import pandas as pd
+
+from hpa_cells.cells import CropSettings, cell_rows, crop_cells, field_row
+from hpa_cells.fields import FieldSource, read_field
+from hpa_cells.models import Checkpoint
+from hpa_cells.prediction.failures import Failure, at_stage, attempt
+from hpa_cells.prediction.fusion import AreaWeight, Fusion
+from hpa_cells.prediction.runner import LocalRunner
+from hpa_cells.prediction.scoring import ScoringSettings, score_crops
+from hpa_cells.segmentation import Segmenter
+from hpa_cells.table import Column, TableWriter
+from hpa_cells.types import CellCrops, CellScores, Segmentation
+
+__all__ = ["Finished", "PredictionSettings", "predict_fields"]
+
+# Fields wait for a full network batch with their label images, 32 MiB each at 2048 px.
+_MAX_WAITING_FIELDS = 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PredictionSettings:
+    """Everything between a field and its rows, beside the segmenter and the model.
+
+    Attributes
+    ----------
+    pixel_size_um
+        Side of a pixel where a file does not say, in um; None for the rule of `hpa_cells.fields.read_field`.
+    scoring
+        Views, batch size and precision.
+    fusion
+        How the scores of cell and field combine.
+    area_weight
+        How cells of which little is in view lose confidence.
+    embeddings
+        Whether the table carries the embedding of each cell.
+    segment_fields
+        Number of fields handed to the segmenter at once; a network on a GPU likes more than 1.
+    """
+
+    pixel_size_um: float | None = None
+    scoring: ScoringSettings = field(default_factory=ScoringSettings)
+    fusion: Fusion = field(default_factory=Fusion)
+    area_weight: AreaWeight = field(default_factory=AreaWeight)
+    embeddings: bool = True
+    segment_fields: int = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finished:
+    """A field whose rows are with the writer."""
+
+    field_id: str
+    num_cells: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Prepared:
+    """A field that waits for the network; its image is gone already."""
+
+    segmentation: Segmentation
+    crops: CellCrops
+
+    @property
+    def field_id(self) -> str:
+        return self.segmentation.field_id
+
+
+def predict_fields(
+    sources: Sequence[FieldSource],
+    *,
+    segmenter: Segmenter,
+    checkpoint: Checkpoint,
+    writer: TableWriter,
+    settings: PredictionSettings,
+    runner: LocalRunner,
+) -> Iterator[Finished | Failure]:
+    """Predict every field that the writer has not finished, and say of each what became of it.
+
+    This is a generator: nothing is done before it is asked for, and a field whose outcome has come out is
+    with the writer.
+
+    Parameters
+    ----------
+    sources
+        The fields.
+    segmenter
+        Finds their cells; it is called from the threads of the runner, several at once.
+    checkpoint
+        The model, on the device where it shall run.
+    writer
+        Where the rows go.
+    settings
+        All else.
+    runner
+        Runs the stages before the network.
+
+    Yields
+    ------
+    Finished or Failure
+        One a field; a failed one may overtake those that wait for a full batch.
+
+    Raises
+    ------
+    ValueError
+        If the fusion does not suit the class set of the model.
+    """
+    settings.fusion.check(checkpoint.class_set)
+    crop_settings = CropSettings(**checkpoint.crop_settings)
+
+    def prepare(group: Sequence[FieldSource]) -> list[_Prepared]:
+        with at_stage("read"):
+            fields = [read_field(source, pixel_size_um=settings.pixel_size_um) for source in group]
+        with at_stage("segment"):
+            segmentations = segmenter.segment(fields)
+        with at_stage("crop"):
+            crops = [crop_cells(*pair, crop_settings) for pair in zip(fields, segmentations, strict=True)]
+        return [
+            _Prepared(segmentation=cells, crops=cut) for cells, cut in zip(segmentations, crops, strict=True)
+        ]
+
+    todo = [source for source in sources if source.field_id not in writer.finished]
+    waiting: list[_Prepared] = []
+    for outcomes in runner.map(partial(attempt, prepare), _groups(todo, settings.segment_fields)):
+        for outcome in outcomes:
+            if isinstance(outcome, Failure):
+                yield outcome
+            else:
+                waiting.append(outcome)
+        if _is_full(waiting, settings.scoring.batch_cells):
+            yield from _finish(waiting, checkpoint, writer, settings)
+            waiting = []
+    yield from _finish(waiting, checkpoint, writer, settings)
+
+
+def _groups(sources: Sequence[FieldSource], size: int) -> Iterator[Sequence[FieldSource]]:
+    for start in range(0, len(sources), size):
+        yield sources[start : start + size]
+
+
+def _is_full(waiting: Sequence[_Prepared], batch_cells: int) -> bool:
+    num_cells = sum(len(each.crops.cell_ids) for each in waiting)
+    return num_cells >= batch_cells or len(waiting) >= _MAX_WAITING_FIELDS
+
+
+def _finish(
+    waiting: Sequence[_Prepared], checkpoint: Checkpoint, writer: TableWriter, settings: PredictionSettings
+) -> Iterator[Finished | Failure]:
+    """Score the waiting fields together and hand their rows to the writer."""
+
+    def score(group: Sequence[_Prepared]) -> list[tuple[_Prepared, CellScores]]:
+        with at_stage("score"):
+            scores = score_crops(checkpoint, [each.crops for each in group], settings.scoring)
+        return list(zip(group, scores, strict=True))
+
+    for outcome in attempt(score, waiting):
+        if isinstance(outcome, Failure):
+            yield outcome
+            continue
+        prepared, scores = outcome
+        cells = _rows(prepared.segmentation, scores, settings)
+        writer.add(cells=cells, field_row=field_row(prepared.segmentation, scores))
+        yield Finished(field_id=scores.field_id, num_cells=len(cells))
+
+
+def _rows(segmentation: Segmentation, scores: CellScores, settings: PredictionSettings) -> pd.DataFrame:
+    """Rows of the cells, with the probabilities a user asked for."""
+    probabilities = settings.fusion.combine(
+        scores.probabilities, scores.field_probabilities, scores.class_set
+    )
+    embeddings = scores.embeddings if settings.embeddings else scores.embeddings[:, :0]
+    cells = cell_rows(segmentation, replace(scores, probabilities=probabilities, embeddings=embeddings))
+    weights = settings.area_weight.weights(
+        cells[Column.AREA_UM2].to_numpy(), cells[Column.TOUCHES_BORDER].to_numpy()
+    )
+    columns = Column.probabilities(scores.class_set)
+    cells[columns] = cells[columns].mul(weights, axis="index")
+    return cells

@@ -1,0 +1,91 @@
+"""The numbers of a report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from hpa_cells.metrics import ScoreColumn
+from hpa_cells.report.colors import short_name
+from hpa_cells.table import CellTable, Column
+
+__all__ = ["ClassSummary", "RunSummary", "summarise_classes", "summarise_run"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunSummary:
+    """A run in a few numbers.
+
+    Attributes
+    ----------
+    num_fields, num_cells
+        Finished fields, and cells in them.
+    median_cells
+        Median number of cells a field; NaN without fields.
+    border_share
+        Share of the cells that are cut by the edge of their field; NaN without cells.
+    mean_ap
+        Mean average precision over the classes that have true cells; NaN where no truth is known.
+    """
+
+    num_fields: int
+    num_cells: int
+    median_cells: float
+    border_share: float
+    mean_ap: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassSummary:
+    """A class in a few numbers.
+
+    Attributes
+    ----------
+    name
+        Short name of the location.
+    color
+        ``#rrggbb``.
+    num_cells
+        Cells with a probability from the threshold up.
+    num_truths
+        True cells; None where no truth is known.
+    ap
+        Average precision in [0, 1]; NaN where there are no true cells.
+    """
+
+    name: str
+    color: str
+    num_cells: int
+    num_truths: int | None
+    ap: float
+
+
+def summarise_run(table: CellTable, scores: pd.DataFrame | None) -> RunSummary:
+    """The numbers of the run; `scores` is a table of `hpa_cells.metrics.challenge_average_precision`."""
+    num_fields, num_cells = len(table.fields), len(table.cells)
+    return RunSummary(
+        num_fields=num_fields,
+        num_cells=num_cells,
+        median_cells=float(table.fields[Column.NUM_CELLS].median()) if num_fields else float("nan"),
+        border_share=float(table.cells[Column.TOUCHES_BORDER].mean()) if num_cells else float("nan"),
+        mean_ap=float(scores[ScoreColumn.AP].mean()) if scores is not None else float("nan"),
+    )
+
+
+def summarise_classes(
+    table: CellTable, scores: pd.DataFrame | None, *, threshold: float
+) -> list[ClassSummary]:
+    """The numbers of each class, in the order of the class set."""
+    num_cells = (table.probabilities() >= threshold).sum(axis=0)
+    by_key = None if scores is None else scores.set_index(ScoreColumn.CLASS_KEY)
+    return [
+        ClassSummary(
+            name=short_name(location.key),
+            color=location.color,
+            num_cells=int(num_cells[index]),
+            num_truths=None if by_key is None else int(by_key.at[location.key, ScoreColumn.NUM_TRUTHS]),
+            ap=float("nan") if by_key is None else float(by_key.at[location.key, ScoreColumn.AP]),
+        )
+        for index, location in enumerate(table.class_set.locations)
+    ]

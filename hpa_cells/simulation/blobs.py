@@ -1,0 +1,118 @@
+"""Star-shaped blobs: cells, nuclei, chromosomes, nucleoli. Each pixel belongs to the blob that it lies deepest in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hpa_cells.simulation.canvas import Canvas, FloatImage
+
+__all__ = ["NUM_ANGLES", "Blobs", "outline", "rasterise"]
+
+NUM_ANGLES = 512
+_ANGLES = np.linspace(0, 2 * np.pi, NUM_ANGLES, endpoint=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Blobs:
+    """B blobs.
+
+    Attributes
+    ----------
+    centers_um
+        (B, 2) float32.
+    radii_um
+        (B, NUM_ANGLES) float32, the distance of the outline from the centre at each angle from the x axis.
+    owners
+        (B,) int32, the id of the cell that each is or belongs to.
+    """
+
+    centers_um: NDArray[np.float32]
+    radii_um: NDArray[np.float32]
+    owners: NDArray[np.int32]
+
+
+def outline(
+    rng: np.random.Generator,
+    *,
+    radius_um: float,
+    elongation: float = 1.0,
+    axis: float = 0.0,
+    roughness: float = 0.0,
+    num_spikes: int = 0,
+) -> NDArray[np.float32]:
+    """(NUM_ANGLES,) radii of an ellipse with low waves, and with spikes of protrusions.
+
+    Parameters
+    ----------
+    radius_um
+        Radius of the circle of the ellipse's area.
+    elongation
+        Length by width.
+    axis
+        Direction of the length, in radians from the x axis.
+    roughness
+        Deviation of the logarithm of the radius, about.
+    num_spikes
+        Number of protrusions; their height grows with `roughness`.
+    """
+    turned = _ANGLES - axis
+    radii = radius_um / np.sqrt(np.cos(turned) ** 2 / elongation + np.sin(turned) ** 2 * elongation)
+    waves = np.arange(2, 9)
+    heights = rng.standard_normal(len(waves)) * (2 / waves) ** 1.6
+    phases = rng.uniform(0, 2 * np.pi, len(waves))
+    logarithm = roughness * (heights @ np.cos(np.outer(waves, _ANGLES) + phases[:, None]))
+    for _ in range(num_spikes):
+        width = rng.uniform(15, 90)
+        height = roughness * rng.uniform(1.0, 2.6)
+        logarithm += height * np.exp(width * (np.cos(_ANGLES - rng.uniform(0, 2 * np.pi)) - 1))
+    shaped: NDArray[np.float32] = (radii * np.exp(logarithm)).astype(np.float32)
+    return shaped
+
+
+def rasterise(
+    canvas: Canvas, blobs: Blobs, warp_um: tuple[FloatImage, FloatImage] | None = None
+) -> tuple[NDArray[np.int32], FloatImage]:
+    """Draw blobs that push each other away.
+
+    Parameters
+    ----------
+    blobs
+        What to draw.
+    warp_um
+        Two (H, W) displacements, down and right, that make outlines uneven.
+
+    Returns
+    -------
+    labels
+        (H, W) int32, the owner of the blob a pixel lies in, 0 outside.
+    level
+        (H, W) float32, distance from that blob's centre by its radius in that direction: 0 centre, 1 outline and above.
+    """
+    labels = np.zeros(canvas.shape, dtype=np.int32)
+    level = np.full(canvas.shape, np.inf, dtype=np.float32)
+    pixel = canvas.pixel_size_um
+    slack_um = 0.0 if warp_um is None else max(float(np.abs(each).max()) for each in warp_um)
+    for center, radii, owner in zip(blobs.centers_um, blobs.radii_um, blobs.owners, strict=True):
+        reach = 1.15 * float(radii.max()) + slack_um + pixel
+        top, left = (max(int((middle - reach) / pixel), 0) for middle in center)
+        bottom = min(int((center[0] + reach) / pixel) + 1, canvas.height_px)
+        right = min(int((center[1] + reach) / pixel) + 1, canvas.width_px)
+        if top >= bottom or left >= right:
+            continue
+        window = np.s_[top:bottom, left:right]
+        down = np.arange(top, bottom, dtype=np.float32)[:, None] * pixel - center[0]
+        across = np.arange(left, right, dtype=np.float32)[None, :] * pixel - center[1]
+        down, across = (np.ascontiguousarray(each) for each in np.broadcast_arrays(down, across))
+        if warp_um is not None:
+            down, across = down + warp_um[0][window], across + warp_um[1][window]
+        distance, angle = cv2.cartToPolar(across, down)
+        bins = (angle * np.float32(NUM_ANGLES / (2 * np.pi))).astype(np.int32) % NUM_ANGLES
+        depth = distance / radii[bins]
+        deeper = depth < level[window]
+        level[window][deeper] = depth[deeper]
+        labels[window][deeper & (depth < 1)] = owner
+    return labels, level

@@ -1,0 +1,180 @@
+"""Labelled cells and the batches that are made of them.
+
+Shapes: F fields, N cells, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+
+from hpa_cells.classes import ClassSet
+from hpa_cells.training.bags import BagPlan, Bags, BagSampler, BagSettings, field_weights, make_plan
+from hpa_cells.training.crop_store import CropStore
+
+__all__ = ["BagData", "BagLoader", "LabelledCells"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelledCells:
+    """Fields with labels and at least one cell each.
+
+    Attributes
+    ----------
+    class_set
+        The K classes.
+    field_ids
+        (F,) names.
+    labels
+        (F, K) bool.
+    rows_of_field
+        For each field the rows of its cells in `store`.
+    store
+        The crops.
+    cell_targets
+        (rows of the store, K) float32 in [0, 1], labels of single cells; None where only fields are labelled.
+    """
+
+    class_set: ClassSet
+    field_ids: tuple[str, ...]
+    labels: NDArray[np.bool_]
+    rows_of_field: tuple[NDArray[np.int64], ...]
+    store: CropStore
+    cell_targets: NDArray[np.float32] | None = None
+
+    def take(self, fields: NDArray[np.int64]) -> LabelledCells:
+        """Keep some of the fields, in this order."""
+        return replace(
+            self,
+            field_ids=tuple(self.field_ids[field] for field in fields),
+            labels=self.labels[fields],
+            rows_of_field=tuple(self.rows_of_field[field] for field in fields),
+        )
+
+    @property
+    def num_cells(self) -> int:
+        """Number of cells of all fields."""
+        return sum(map(len, self.rows_of_field))
+
+
+class _BagReader(Dataset[Bags]):
+    """Reads the batch of a plan."""
+
+    def __init__(self, cells: LabelledCells) -> None:
+        self._cells = cells
+
+    def __getitem__(self, plan: BagPlan) -> Bags:
+        field_labels = self._cells.labels[plan.fields].astype(np.float32)
+        targets = self._cells.cell_targets
+        return Bags(
+            crops=torch.from_numpy(self._cells.store.read(plan.rows)),
+            bag_index=torch.from_numpy(plan.bag_index),
+            field_labels=torch.from_numpy(field_labels),
+            cell_targets=torch.from_numpy(
+                field_labels[plan.bag_index] if targets is None else targets[plan.rows]
+            ),
+        )
+
+
+class BagLoader:
+    """Training batches, an epoch an iteration; it knows where it is, so that a training can go on anywhere.
+
+    Parameters
+    ----------
+    cells
+        The training fields.
+    sampler
+        Draws the batches.
+    workers
+        Processes that read ahead.
+    pin_memory
+        Whether batches go to page-locked memory, for a GPU.
+    """
+
+    def __init__(self, cells: LabelledCells, sampler: BagSampler, *, workers: int, pin_memory: bool) -> None:
+        self._reader = _BagReader(cells)
+        self._sampler = sampler
+        self._options = _loader_options(workers, pin_memory)
+        self._next_batch = 0
+
+    def __len__(self) -> int:
+        return self._sampler.batches_per_epoch
+
+    def __iter__(self) -> Iterator[Bags]:
+        remaining = len(self) - self._next_batch % len(self)
+        plans = [self._sampler.plan(self._next_batch + ahead) for ahead in range(remaining)]
+        for bags in DataLoader(self._reader, sampler=plans, **self._options):
+            self._next_batch += 1
+            yield bags
+
+    def state_dict(self) -> dict[str, int]:
+        """Where it is; Lightning saves it with the training."""
+        return {"next_batch": self._next_batch}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on from there."""
+        self._next_batch = state["next_batch"]
+
+
+class BagData(LightningDataModule):
+    """Training and validation batches.
+
+    Parameters
+    ----------
+    training
+        Fields to learn from.
+    validation
+        Fields to choose the best weights and thresholds by.
+    settings
+        How batches are made.
+    """
+
+    def __init__(self, training: LabelledCells, validation: LabelledCells, settings: BagSettings) -> None:
+        super().__init__()
+        self.training = training
+        self.validation = validation
+        self.settings = settings
+
+    def train_dataloader(self) -> BagLoader:
+        """Random bags of the training fields."""
+        weights = field_weights(self.training.labels, self.settings.balance)
+        sampler = BagSampler(self.training.rows_of_field, weights, self.settings)
+        return BagLoader(
+            self.training, sampler, workers=self.settings.workers, pin_memory=torch.cuda.is_available()
+        )
+
+    def val_dataloader(self) -> DataLoader[Bags]:
+        """Every validation field once, always with the same cells."""
+        most, size = self.settings.validation_cells_per_field, self.settings.fields_per_batch
+        rows = [_spread(each, most) for each in self.validation.rows_of_field]
+        plans = [
+            make_plan(np.arange(start, min(start + size, len(rows))), rows[start : start + size])
+            for start in range(0, len(rows), size)
+        ]
+        options = _loader_options(self.settings.workers, torch.cuda.is_available())
+        return DataLoader(_BagReader(self.validation), sampler=plans, **options)
+
+
+def _loader_options(workers: int, pin_memory: bool) -> dict[str, Any]:
+    # A plan is a whole batch: torch's own batching is off. Forked readers could hang on torch's threads.
+    context = "spawn" if workers else None
+    return {
+        "batch_size": None,
+        "num_workers": workers,
+        "pin_memory": pin_memory,
+        "multiprocessing_context": context,
+    }
+
+
+def _spread(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """At most `most` of the rows, evenly spread over them."""
+    if len(rows) <= most:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)]

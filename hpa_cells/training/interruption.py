@@ -1,0 +1,68 @@
+"""Ctrl-C during training: the step under way is finished and its state saved before the training ends."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+from typing_extensions import override
+
+__all__ = ["SaveOnInterrupt", "TrainingInterruptedError"]
+
+
+class TrainingInterruptedError(Exception):
+    """The user stopped the training; its state was saved."""
+
+
+class SaveOnInterrupt(Checkpoint):
+    """Saves the training's state after the step in which Ctrl-C was pressed; a second one ends it at once.
+
+    It is a `Checkpoint` so that Lightning calls it after all others, when the averaged weights are up to
+    date.
+
+    Parameters
+    ----------
+    path
+        Where the state is saved.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._requested = False
+        self._previous: Any = None
+
+    @override
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Listen for Ctrl-C; only the main thread may."""
+        if threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(signal.SIGINT, self._request)
+
+    @override
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Save and stop, if the user asked for it."""
+        if self._requested:
+            trainer.save_checkpoint(self._path)
+            raise TrainingInterruptedError(f"Stopped after step {trainer.global_step}.")
+
+    @override
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Give Ctrl-C its meaning back."""
+        self._restore()
+
+    @override
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Give Ctrl-C its meaning back."""
+        self._restore()
+
+    def _request(self, *_: object) -> None:
+        self._requested = True
+        self._restore()
+
+    def _restore(self) -> None:
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+            self._previous = None

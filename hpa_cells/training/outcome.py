@@ -1,0 +1,79 @@
+"""From a finished training to a checkpoint: the best weights, thresholds and what validation says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hpa_cells.classes import ClassSet
+from hpa_cells.metrics import average_precision_per_class, macro_f1, multilabel_scores, tuned_thresholds
+from hpa_cells.models import CellClassifier, model_input
+from hpa_cells.training.bags import Bags
+from hpa_cells.training.module import FieldScores, macro_average_precision
+
+__all__ = ["load_best_weights", "score_fields", "validation_metrics"]
+
+_PREFIX = "classifier."
+
+
+def load_best_weights(classifier: CellClassifier, path: Path) -> None:
+    """Put the weights of a training state, averaged where averaging is on, into the classifier."""
+    state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    classifier.load_state_dict({name.removeprefix(_PREFIX): value for name, value in state.items()})
+
+
+@torch.inference_mode()
+def score_fields(
+    classifier: CellClassifier, batches: Iterable[Bags], device: torch.device
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Score fields: (F, K) float32 probabilities and (F, K) bool labels."""
+    classifier.to(device).eval()
+    scores = FieldScores()
+    for batch in batches:
+        moved = batch.to(device)
+        _, probabilities = classifier.probabilities(model_input(moved.crops, device), moved.bag_index)
+        scores.add(probabilities, moved.field_labels)
+    return scores.arrays()
+
+
+def validation_metrics(
+    probabilities: NDArray[np.float32], labels: NDArray[np.bool_], class_set: ClassSet
+) -> tuple[NDArray[np.float32], dict[str, Any]]:
+    """Tune thresholds and measure.
+
+    Parameters
+    ----------
+    probabilities, labels
+        (F, K), of the validation fields.
+    class_set
+        The K classes.
+
+    Returns
+    -------
+    thresholds
+        (K,) float32 with the best F1 of each class; 0.5 for a class that no field has.
+    metrics
+        Plain values: the number of fields, macro average precision and macro F1, and per class the average
+        precision (None for a class that no field has). F1 is measured on the fields that the thresholds were
+        tuned on.
+    """
+    thresholds = tuned_thresholds(probabilities, labels).astype(np.float32)
+    # Rounding to 32 bits may lift a threshold above the very probability it was taken from.
+    thresholds = np.where(thresholds > 0, np.nextafter(thresholds, np.float32(0)), thresholds)
+    each = average_precision_per_class(probabilities, labels)
+    return thresholds, {
+        "validation_fields": len(labels),
+        "macro_average_precision": macro_average_precision(probabilities, labels),
+        "macro_f1_at_tuned_thresholds": macro_f1(
+            multilabel_scores(probabilities >= thresholds, labels, class_set)
+        ),
+        "average_precision": {
+            key: None if np.isnan(value) else round(float(value), 4)
+            for key, value in zip(class_set.keys, each, strict=True)
+        },
+    }

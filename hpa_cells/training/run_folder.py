@@ -1,0 +1,105 @@
+"""The folder of a training: whose it is, how far it got, and where its files are.
+
+MODEL/model.safetensors ...          the checkpoint, once the training is finished
+MODEL/training/settings.json         every setting that changes the result
+MODEL/training/checkpoints/          last.ckpt to go on from, best.ckpt by validation
+MODEL/training/logs/                 what the loggers write
+MODEL/training/crops/                the crops, unless they are kept elsewhere
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hpa_cells.atomic import replaced_on_success
+
+__all__ = ["RunFolder", "claim_folder"]
+
+_NUM_SHOWN = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunFolder:
+    """Where the files of a training are.
+
+    Attributes
+    ----------
+    out
+        The folder that the user named.
+    """
+
+    out: Path
+
+    @property
+    def settings(self) -> Path:
+        """The settings it was begun with."""
+        return self.out / "training" / "settings.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """States of the training."""
+        return self.out / "training" / "checkpoints"
+
+    @property
+    def last(self) -> Path:
+        """The state to go on from."""
+        return self.checkpoints / "last.ckpt"
+
+    @property
+    def best(self) -> Path:
+        """The state with the best validation so far."""
+        return self.checkpoints / "best.ckpt"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the training came to its end."""
+        return (self.out / "checkpoint.json").exists()
+
+
+def claim_folder(out: Path, settings: dict[str, Any], *, resume: bool) -> RunFolder:
+    """Take the folder for a training with these settings.
+
+    Parameters
+    ----------
+    out
+        The folder; it is made when missing.
+    settings
+        Every setting that changes the result, nested plain values.
+    resume
+        Whether to go on with what is there. Otherwise the state of an earlier training is removed.
+
+    Raises
+    ------
+    ValueError
+        If it belongs to a training with other settings and `resume` is true.
+    """
+    folder = RunFolder(out=out)
+    if not resume:
+        shutil.rmtree(folder.checkpoints, ignore_errors=True)
+        (out / "checkpoint.json").unlink(missing_ok=True)
+    elif folder.settings.exists():
+        found = json.loads(folder.settings.read_text(encoding="utf-8"))
+        differences = list(_differences(found, json.loads(json.dumps(settings))))
+        if differences:
+            more = f" and {len(differences) - _NUM_SHOWN} more" if len(differences) > _NUM_SHOWN else ""
+            raise ValueError(
+                f"{out} holds a training with other settings ({'; '.join(differences[:_NUM_SHOWN])}{more}): "
+                "choose another `out`, repeat that training's command, or start anew with resume=false."
+            )
+    with replaced_on_success(folder.settings) as temporary:
+        temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    return folder
+
+
+def _differences(mine: Any, other: Any, name: str = "") -> Iterator[str]:
+    """Yield ``name: mine -> other`` for every setting that differs."""
+    if isinstance(mine, Mapping) and isinstance(other, Mapping):
+        for key in sorted(mine.keys() | other.keys()):
+            yield from _differences(mine.get(key), other.get(key), f"{name}.{key}" if name else key)
+    elif mine != other:
+        yield f"{name}: {mine} -> {other}"

@@ -1,0 +1,54 @@
+from pathlib import Path
+
+import pytest
+
+from hpa_cells.atomic import replaced_on_success
+
+
+def test_the_file_appears_when_the_block_ends(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "table.csv"
+    with replaced_on_success(path) as temporary:
+        temporary.write_text("whole")
+        assert not path.exists()
+    assert path.read_text() == "whole"
+    assert [each.name for each in path.parent.iterdir()] == ["table.csv"]
+
+
+def test_the_temporary_file_is_beside_it_hidden_and_of_the_same_suffix(tmp_path: Path) -> None:
+    with replaced_on_success(tmp_path / "mask.ome.tiff") as temporary:
+        assert temporary.parent == tmp_path
+        assert temporary.name.startswith(".")
+        assert temporary.suffix == ".tiff"
+        temporary.touch()
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_error_leaves_the_old_file(tmp_path: Path, error: type[BaseException]) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+
+    def fail() -> None:
+        with replaced_on_success(path) as temporary:
+            temporary.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert path.read_text() == "old"
+    assert [each.name for each in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_a_block_that_writes_nothing_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), replaced_on_success(tmp_path / "table.csv"):
+        pass
+    assert [each.name for each in tmp_path.iterdir()] == []
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    with replaced_on_success(path) as first:
+        first.write_text("first")
+        with replaced_on_success(path) as second:
+            second.write_text("second")
+        assert path.read_text() == "second"
+    assert path.read_text() == "first"
