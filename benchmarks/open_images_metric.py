@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def field_layout(side: int, num_cells: int, seed: int) -> tuple[list[str], list[str]]:
-    """Masks of the true cells of a field, and of predicted ones that are off by some px, as a segmenter's are."""
+    """Masks of predicted and of true cells of a field; the predicted ones are off by some px."""
     points = np.random.default_rng(seed).uniform(0, side, (num_cells, 2))
     pixels = np.stack(np.indices((side, side)), axis=-1).reshape(-1, 2)
     reach = 0.8 * side / np.sqrt(num_cells)

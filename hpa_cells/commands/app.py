@@ -1,4 +1,4 @@
-"""The console program ``hpa-cells``: picks the verb, lets Hydra read its settings, turns errors into plain words."""
+"""The console program ``hpa-cells``: picks the verb, lets Hydra read settings, puts errors in plain words."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ import logging
 import os
 import sys
 from importlib import import_module
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from hpa_cells import __version__
-from hpa_cells.commands.settings import conf_folder
+from hpa_cells.commands.help import help_text
+from hpa_cells.commands.settings import conf_folder, refuse_misspelt
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 __all__ = ["VERBS", "FieldsFailedError", "main", "run_verb"]
 
@@ -32,7 +36,7 @@ class FieldsFailedError(RuntimeError):
 
 
 def main() -> NoReturn:
-    """Run ``hpa-cells VERB [settings]``; ends the process with status 0, 1 (failed), 2 (misused) or 130 (stopped)."""
+    """Run ``hpa-cells VERB [settings]`` and end with status 0, 1 (failed), 2 (misused) or 130 (stopped)."""
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         sys.stdout.write(_usage())
@@ -45,6 +49,16 @@ def main() -> NoReturn:
         close = difflib.get_close_matches(verb, VERBS, n=1)
         hint = f" Did you mean `{close[0]}`?" if close else ""
         _stop(f"`{verb}` is not a command of hpa-cells.{hint} See `hpa-cells --help`.", _MISUSED)
+    flags = [argument for argument in arguments[1:] if argument.startswith("-")]
+    overrides = [argument for argument in arguments[1:] if not argument.startswith("-")]
+    try:
+        if {"-h", "--help"} & set(flags):
+            sys.stdout.write(help_text(verb, VERBS[verb], overrides))
+            sys.exit(0)
+        if not flags:
+            refuse_misspelt(verb, overrides)
+    except ValueError as error:
+        _stop(str(error), _MISUSED)
     sys.argv = [f"hpa-cells {verb}", *arguments[1:]]
     run_verb(verb)
     sys.exit(0)
@@ -53,7 +67,6 @@ def main() -> NoReturn:
 def run_verb(verb: str) -> None:
     """Let Hydra compose the settings of `verb` from ``sys.argv`` and run it."""
     import hydra
-    from omegaconf import DictConfig
 
     @hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=verb)
     def task(cfg: DictConfig) -> None:
@@ -65,15 +78,14 @@ def run_verb(verb: str) -> None:
         _stop("Stopped. Finished work is kept: the same command goes on from there.", _INTERRUPTED)
 
 
-def _run_in_plain_words(verb: str, cfg: object) -> None:
+def _run_in_plain_words(verb: str, cfg: DictConfig) -> None:
     """Run the verb; an error of the user's becomes one line, with ``HYDRA_FULL_ERROR=1`` the whole trace."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.errors import HydraException
     from hydra.types import RunMode
-    from omegaconf import DictConfig
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-    assert isinstance(cfg, DictConfig)
+    users_errors = (OSError, ValueError, TypeError, FieldsFailedError, HydraException, OmegaConfBaseException)
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         cfg.out = f"{cfg.out}/{HydraConfig.get().job.num}"
     module = import_module(f"hpa_cells.commands.{verb}")
@@ -81,8 +93,8 @@ def _run_in_plain_words(verb: str, cfg: object) -> None:
         module.run(cfg)
     except MissingMandatoryValue as error:
         name = error.full_key or str(error).rsplit(" ", 1)[-1]
-        _stop(f"Setting `{name}` is required: hpa-cells {verb} {name}=… (see `hpa-cells {verb} --help`).", _MISUSED)
-    except (OSError, ValueError, TypeError, FieldsFailedError, HydraException, OmegaConfBaseException) as error:
+        _stop(f"Setting `{name}` is required: {name}=… (see `hpa-cells {verb} --help`).", _MISUSED)
+    except users_errors as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
         _stop(str(error), _FAILED)

@@ -19,10 +19,12 @@ from hpa_cells.fields import LabelTable, merge_label_tables, read_label_table
 from hpa_cells.metrics import (
     CHALLENGE_IOU,
     ScoreColumn,
+    average_precision_of_matches,
     average_precision_per_class,
     challenge_average_precision,
     label_images,
     macro_mean,
+    match_detections,
     multilabel_scores,
     overlapping_cells,
     score_instances,
@@ -53,6 +55,17 @@ class EvaluationColumn:
     NUM_TRUE_FIELDS: Final = "num_true_fields"
 
 
+_AVERAGED = (
+    ScoreColumn.AP,
+    ScoreColumn.AP_WORST,
+    ScoreColumn.AP_BEST,
+    EvaluationColumn.RANDOM_AP,
+    EvaluationColumn.MATCHED_AP,
+    EvaluationColumn.FIELD_AP,
+    EvaluationColumn.FIELD_F1,
+)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Truth:
     """What is known of the fields.
@@ -76,7 +89,7 @@ class RunScores:
     Attributes
     ----------
     per_class
-        One row a class: `ScoreColumn` and `EvaluationColumn`; a class without truth is NaN beside its support of 0.
+        One row a class: `ScoreColumn` and `EvaluationColumn`; a class without truth is NaN beside a 0.
     summary
         Means over the classes that have truth, and numbers of fields and cells.
     masks
@@ -149,33 +162,17 @@ def score_run(
     """
     if missing_fields == "leave_out":
         truth, missing_fields = _of_fields(truth, set(table.fields[Column.FIELD_ID])), "error"
-    per_class, field_summary = _score_fields(table, truth.fields, thresholds, missing_fields)
+    per_class = _score_fields(table, truth.fields, thresholds, missing_fields)
     counts = {"num_fields": len(table.fields), "num_cells": len(table.cells)}
-    if truth.cells is None:
-        return RunScores(per_class=per_class, summary=counts | field_summary, masks=pd.DataFrame())
-    challenge = challenge_average_precision(table, truth.cells, ties=ties, missing_fields=missing_fields)
-    random = challenge_average_precision(
-        _with_random_confidences(table, seed), truth.cells, ties=ties, missing_fields=missing_fields
-    )
-    challenge[EvaluationColumn.RANDOM_AP] = random[ScoreColumn.AP]
-    matched = _score_matched(table, truth.cells, missing_fields)
-    per_class = pd.concat([challenge, matched, per_class.drop(columns=_NAMES)], axis=1)
-    means = {
-        f"mean_{column}": macro_mean(per_class, column)
-        for column in (
-            ScoreColumn.AP,
-            ScoreColumn.AP_WORST,
-            ScoreColumn.AP_BEST,
-            EvaluationColumn.RANDOM_AP,
-            EvaluationColumn.MATCHED_AP,
-        )
-    }
-    images = label_images(table, truth.cells, missing_fields=missing_fields)
-    return RunScores(
-        per_class=per_class,
-        summary=counts | {"num_true_cells": len(truth.cells.cells)} | means | field_summary,
-        masks=score_instances(images, iou_thresholds=_MASK_IOUS),
-    )
+    masks = pd.DataFrame()
+    if truth.cells is not None:
+        of_cells = _score_cells(table, truth.cells, missing_fields=missing_fields, ties=ties, seed=seed)
+        per_class = pd.concat([of_cells, per_class.drop(columns=_NAMES)], axis=1)
+        counts["num_true_cells"] = len(truth.cells.cells)
+        images = label_images(table, truth.cells, missing_fields=missing_fields)
+        masks = score_instances(images, iou_thresholds=_MASK_IOUS)
+    means = {f"mean_{column}": macro_mean(per_class, column) for column in _AVERAGED if column in per_class}
+    return RunScores(per_class=per_class, summary=counts | means, masks=masks)
 
 
 def _of_fields(truth: Truth, field_ids: set[str]) -> Truth:
@@ -190,58 +187,62 @@ def _of_fields(truth: Truth, field_ids: set[str]) -> Truth:
     return Truth(cells=cells, fields=truth.fields.take(rows))
 
 
-def _with_random_confidences(table: CellTable, seed: int) -> CellTable:
-    rng = np.random.default_rng(seed)
-    random = rng.random((len(table.cells), len(table.class_set)), dtype=np.float32)
-    columns = Column.probabilities(table.class_set)
-    return replace(table, cells=table.cells.assign(**dict(zip(columns, random.T, strict=True))))
-
-
-def _score_matched(table: CellTable, truth: CellTable, missing_fields: MissingFields) -> pd.DataFrame:
-    """Score the cells with the right mask only, one row each: what is left is the naming of locations."""
+def _score_cells(
+    table: CellTable,
+    truth: CellTable,
+    *,
+    missing_fields: MissingFields,
+    ties: Literal["order", "average"],
+    seed: int,
+) -> pd.DataFrame:
+    """Score cells: by the challenge's metric, with random confidences, and those with right masks alone."""
+    scores = challenge_average_precision(table, truth, ties=ties, missing_fields=missing_fields)
     overlaps = overlapping_cells(table, truth, iou_threshold=CHALLENGE_IOU, missing_fields=missing_fields)
-    labels = truth.probabilities()[overlaps.truth_rows] >= _TRUE_FROM
-    probabilities = table.probabilities()[overlaps.predicted_rows]
-    return pd.DataFrame(
-        {
-            EvaluationColumn.MATCHED_AP: average_precision_per_class(probabilities, labels),
-            EvaluationColumn.NUM_MATCHED_TRUTHS: labels.sum(axis=0),
-        }
+    is_truth = truth.probabilities() >= _TRUE_FROM
+    random = np.random.default_rng(seed).random((len(table.cells), len(table.class_set)))
+    scores[EvaluationColumn.RANDOM_AP] = [
+        average_precision_of_matches(
+            confidences, match_detections(overlaps, confidences, is_class), int(is_class.sum())
+        )
+        for confidences, is_class in zip(random.T, is_truth.T, strict=True)
+    ]
+    matched_truths = is_truth[overlaps.truth_rows]
+    scores[EvaluationColumn.MATCHED_AP] = average_precision_per_class(
+        table.probabilities()[overlaps.predicted_rows], matched_truths
     )
+    scores[EvaluationColumn.NUM_MATCHED_TRUTHS] = matched_truths.sum(axis=0)
+    return scores
 
 
 def _score_fields(
     table: CellTable, truth: LabelTable, thresholds: NDArray[np.float64], missing_fields: MissingFields
-) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Score the field probabilities; a field without cells shows nothing, that is probability 0 of everything."""
-    columns = Column.probabilities(table.class_set)
-    by_id = table.fields.set_index(Column.FIELD_ID)[columns]
+) -> pd.DataFrame:
+    """Score the field probabilities; a field without cells shows nothing: probability 0 of every class."""
+    by_id = table.fields.set_index(Column.FIELD_ID)[Column.probabilities(table.class_set)]
     _check_fields(by_id.index, pd.Index(truth.field_ids), missing_fields)
     probabilities = by_id.reindex(truth.field_ids).fillna(0).to_numpy(dtype=np.float64)
-    called = multilabel_scores(probabilities >= thresholds, truth.labels, table.class_set)
-    scores = called[_NAMES].assign(
-        **{
-            EvaluationColumn.FIELD_AP: average_precision_per_class(probabilities, truth.labels),
-            EvaluationColumn.FIELD_PRECISION: called[ScoreColumn.PRECISION],
-            EvaluationColumn.FIELD_RECALL: called[ScoreColumn.RECALL],
-            EvaluationColumn.FIELD_F1: called[ScoreColumn.F1],
-            EvaluationColumn.FIELD_THRESHOLD: thresholds,
-            EvaluationColumn.NUM_TRUE_FIELDS: called[ScoreColumn.NUM_TRUTHS],
+    scores = multilabel_scores(probabilities >= thresholds, truth.labels, table.class_set)
+    scores[EvaluationColumn.FIELD_AP] = average_precision_per_class(probabilities, truth.labels)
+    scores[EvaluationColumn.FIELD_THRESHOLD] = thresholds
+    return scores.drop(columns=ScoreColumn.NUM_DETECTIONS).rename(
+        columns={
+            ScoreColumn.PRECISION: EvaluationColumn.FIELD_PRECISION,
+            ScoreColumn.RECALL: EvaluationColumn.FIELD_RECALL,
+            ScoreColumn.F1: EvaluationColumn.FIELD_F1,
+            ScoreColumn.NUM_TRUTHS: EvaluationColumn.NUM_TRUE_FIELDS,
         }
     )
-    means = (EvaluationColumn.FIELD_AP, EvaluationColumn.FIELD_F1)
-    return scores, {f"mean_{column}": macro_mean(scores, column) for column in means}
 
 
 def _check_fields(predicted: pd.Index, truth: pd.Index, missing_fields: MissingFields) -> None:
     unknown, missing = predicted.difference(truth), truth.difference(predicted)
     if len(unknown):
         raise ValueError(
-            f"{len(unknown)} predicted fields have no truth ({', '.join(unknown[:5])}…): "
+            f"{len(unknown)} predicted fields have no truth ({', '.join(unknown[:5])} …): "
             "give the truth of the fields that were predicted."
         )
     if len(missing) and missing_fields == "error":
         raise ValueError(
-            f"{len(missing)} fields of the truth were not predicted ({', '.join(missing[:5])}…): predict them, "
-            "or set missing_fields=no_cells to count them as missed, missing_fields=leave_out to forget them."
+            f"{len(missing)} true fields were not predicted ({', '.join(missing[:5])} …): predict them, "
+            "or set missing_fields=no_cells to count them as missed, or =leave_out to forget them."
         )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from pathlib import Path
 from typing import TypeVar, cast
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
-__all__ = ["compose", "conf_folder", "to_settings"]
+__all__ = ["compose", "compose_with_choices", "conf_folder", "to_settings"]
 
 T = TypeVar("T")
 
@@ -20,11 +22,76 @@ def conf_folder() -> Path:
 
 
 def compose(verb: str, overrides: list[str]) -> DictConfig:
-    """The configuration of a command with overrides in Hydra's grammar, e.g. ``["out=runs/a", "tta=flips"]``."""
+    """The configuration of a command; overrides are in Hydra's grammar: ``["out=runs/a", "tta=flips"]``."""
     import hydra
 
     with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
         return hydra.compose(verb, overrides)
+
+
+def compose_with_choices(verb: str, overrides: list[str]) -> tuple[DictConfig, dict[str, str]]:
+    """The same configuration, and which file was chosen in each group of the verb."""
+    import hydra
+    from hydra.core.hydra_config import HydraConfig
+
+    with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        config = hydra.compose(verb, overrides, return_hydra_config=True)
+    HydraConfig.instance().set_config(config)
+    choices = {
+        group: str(chosen)
+        for group, chosen in HydraConfig.get().runtime.choices.items()
+        if not group.startswith("hydra/")
+    }
+    with open_dict(config):
+        del config["hydra"]
+    return config, choices
+
+
+def refuse_misspelt(verb: str, overrides: list[str]) -> None:
+    """Check overrides before anything runs.
+
+    Raises
+    ------
+    ValueError
+        For a setting or choice that the verb does not have, also one added with ``+``; it names close ones.
+    """
+    from hydra.errors import HydraException
+
+    loose = [override for override in overrides if "=" not in override and not override.startswith("~")]
+    if loose:
+        raise ValueError(f"`{loose[0]}` is not a setting with its value: write name=value.")
+    try:
+        config = compose(verb, overrides)
+    except HydraException as error:
+        raise ValueError(_in_plain_words(verb, str(error))) from error
+    known = set(compose(verb, []))
+    added = [str(name) for name in config if name not in known]
+    if added:
+        raise ValueError(_unknown_setting(verb, added[0]))
+
+
+def _in_plain_words(verb: str, message: str) -> str:
+    """Hydra's message, or a shorter one with a suggestion where a name was not found."""
+    match = re.match(r"Could not override '([^']+)'", message)
+    return _unknown_setting(verb, match.group(1)) if match else message.split("\nConfig search path")[0]
+
+
+def _unknown_setting(verb: str, name: str) -> str:
+    known = _setting_names(compose(verb, []))
+    close = difflib.get_close_matches(name, known, n=3)
+    hint = f" Did you mean {' or '.join(f'`{each}`' for each in close)}?" if close else ""
+    return f"`{name}` is not a setting of {verb}.{hint} See `hpa-cells {verb} --help`."
+
+
+def _setting_names(config: DictConfig, prefix: str = "") -> list[str]:
+    """Names of all settings, nested ones with dots."""
+    names = []
+    for name in map(str, config):
+        full_name = f"{prefix}{name}"
+        names.append(full_name)
+        if not OmegaConf.is_missing(config, name) and OmegaConf.is_dict(config._get_node(name)):
+            names += _setting_names(config[name], f"{full_name}.")
+    return names
 
 
 def to_settings(kind: type[T], node: DictConfig) -> T:

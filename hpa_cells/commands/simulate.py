@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -65,7 +65,11 @@ def run(cfg: DictConfig) -> None:
 
 def _splits(cfg: DictConfig) -> list[_Split]:
     out = Path(cfg.out)
-    for name, lowest, highest in (("fields", 1, _FIRST_TEST_INDEX), ("test_fields", 0, _FIRST_TEST_INDEX), ("workers", 1, 1024)):
+    for name, lowest, highest in (
+        ("fields", 1, _FIRST_TEST_INDEX),
+        ("test_fields", 0, _FIRST_TEST_INDEX),
+        ("workers", 1, 1024),
+    ):
         if not lowest <= cfg[name] <= highest:
             raise ValueError(f"`{name}` is {cfg[name]}, expected {lowest} to {highest}.")
     parts = [("train", "", range(cfg.fields))]
@@ -95,7 +99,10 @@ def _simulate(recipe: Recipe, split: _Split, writer: TableWriter, *, num_workers
     if len(todo) < len(wanted):
         log.info("%d of %d fields are finished already", len(wanted) - len(todo), len(wanted))
     make = partial(_make_field, recipe, split.fields)
-    with field_progress(f"simulate {split.fields.name}", len(todo)) as progress, _workers(num_workers) as run_all:
+    with (
+        field_progress(f"simulate {split.fields.name}", len(todo)) as progress,
+        _workers(num_workers) as run_all,
+    ):
         for cells, row in run_all(make, todo):
             writer.add(cells=cells, field_row=row)
             progress.advance()
@@ -126,7 +133,9 @@ def _write_labels(recipe: Recipe, split: _Split) -> None:
     """Write the label table as in the challenge, and the cell line of each field beside it."""
     labels = simulate_labels(recipe, len(split.indices), first_index=split.indices[0])
     ids = tuple(f"sim-{index:06d}" for index in split.indices)
-    write_label_table(LabelTable(class_set=CLASS_SET, field_ids=ids, labels=labels.field_labels), split.labels)
+    write_label_table(
+        LabelTable(class_set=CLASS_SET, field_ids=ids, labels=labels.field_labels), split.labels
+    )
     with replaced_on_success(split.cell_lines) as temporary:
         pd.DataFrame({"ID": ids, "cell_line": labels.cell_lines}).to_csv(temporary, index=False)
     log.info("%s: %d fields", split.fields, len(ids))

@@ -36,6 +36,7 @@ def run(cfg: DictConfig) -> None:
     from hpa_cells.training.augmentation import AugmentationSettings
     from hpa_cells.training.run_folder import claim_folder
 
+    OmegaConf.resolve(cfg)
     folder = claim_folder(Path(cfg.out), _settings_with_effect(cfg), resume=cfg.resume)
     if folder.is_finished:
         log.info("%s is finished; resume=false trains it again.", folder.out)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pa_csv
 
 from hpa_cells.atomic import replaced_on_success
 from hpa_cells.table import CELL_COLUMNS, CellTable, Column
@@ -49,9 +52,19 @@ def read_csv(path: Path) -> pd.DataFrame:
     FileNotFoundError
         If there is no such file.
     """
-    types = {name: kind.to_pandas_dtype() for name, kind in CELL_COLUMNS.items() if name not in _TEXT_COLUMNS}
-    rows = pd.read_csv(path, dtype=types | dict.fromkeys(_TEXT_COLUMNS, "str"), float_precision="round_trip")
+    with path.open(encoding="utf-8", newline="") as file:
+        names = next(csv.reader(file), [])
+    # pandas would take a field called `NA` for a missing one, and round the last digit of some numbers.
+    parsed = pa_csv.read_csv(
+        path,
+        parse_options=pa_csv.ParseOptions(newlines_in_values=True),
+        convert_options=pa_csv.ConvertOptions(
+            column_types={name: CELL_COLUMNS.get(name, pa.float32()) for name in names},
+            null_values=[""],
+            strings_can_be_null=True,
+        ),
+    )
+    rows: pd.DataFrame = parsed.to_pandas()
     for column in rows.columns.intersection(_TEXT_COLUMNS):
         rows[column] = rows[column].str.removeprefix(_QUOTE)
-    probabilities = [column for column in rows.columns if column not in CELL_COLUMNS]
-    return rows.astype(dict.fromkeys(probabilities, "float32"))
+    return rows

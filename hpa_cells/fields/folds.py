@@ -89,12 +89,13 @@ def _stratify_groups(
     shares = np.zeros((len(unique), columns.shape[1]))
     np.add.at(shares, group_of_field, columns)
     shares /= np.maximum(columns.sum(axis=0), 1)
-    rng = np.random.default_rng(seed)
-    shuffled = rng.permutation(len(unique))
-    largest_first = shuffled[np.argsort(-np.square(shares[shuffled]).sum(axis=1), kind="stable")]
+    # Groups of about the same weight, within a factor of two, are dealt in random order: all the seed does.
+    weights = np.floor(np.log2(np.square(shares).sum(axis=1)))
+    shuffled = np.random.default_rng(seed).permutation(len(unique))
+    heaviest_first = shuffled[np.argsort(-weights[shuffled], kind="stable")]
     fold_of_group = np.empty(len(unique), dtype=np.int64)
     fold_shares = np.zeros((num_folds, columns.shape[1]))
-    for group in largest_first:
+    for group in heaviest_first:
         # (a + g)^2 - a^2 = 2ag + g^2, and g^2 is the same for every fold.
         fold = int(np.argmin(fold_shares @ shares[group]))
         fold_of_group[group] = fold

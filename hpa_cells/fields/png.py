@@ -12,7 +12,7 @@ _END_OF_HEADER = 33  # signature (8), then the header chunk: length (4), name (4
 _UM_PER_METRE = 1e6
 # Screen programs fill the same chunk with 72 or 96 dots per inch (about 300 um): no light microscope has such
 # pixels.
-_PLAUSIBLE_UM = (0.005, 20.0)
+_SMALLEST_UM, _LARGEST_UM = 0.005, 5.0
 
 
 def png_shape(data: bytes) -> tuple[int, int]:
@@ -34,11 +34,13 @@ def png_pixel_size_um(data: bytes) -> float | None:
     # The chunk counts whole pixels a metre: six digits are what it can hold of a size near 1 um, and more
     # below.
     size_um = float(f"{_UM_PER_METRE / across:.6g}")
-    return size_um if _PLAUSIBLE_UM[0] <= size_um <= _PLAUSIBLE_UM[1] else None
+    return size_um if _SMALLEST_UM <= size_um <= _LARGEST_UM else None
 
 
 def with_pixel_size(data: bytes, pixel_size_um: float) -> bytes:
-    """The same PNG with the side of its pixels in a ``pHYs`` chunk, to six digits."""
+    """The same PNG with the side of a pixel in a ``pHYs`` chunk; unchanged where no microscope has such."""
+    if not _SMALLEST_UM <= pixel_size_um <= _LARGEST_UM:
+        return data
     pixels_a_metre = round(_UM_PER_METRE / pixel_size_um)
     chunk = b"pHYs" + struct.pack(">IIB", pixels_a_metre, pixels_a_metre, 1)
     chunk = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))

@@ -1,9 +1,9 @@
 """COCO's compressed run lengths, for all masks of a field at once.
 
 A mask is read down its columns, from the left, as lengths of runs that are in turn outside and inside of it,
-beginning with an outside run that may be 0. From the fourth on, a length is written as its difference from the one
-two before it. A number is cut into groups of 5 bits, lowest first; bit 5 marks that another group follows, bit 4 of
-the last group is the sign; 48 is added, which gives printable characters [1]_.
+beginning with an outside run that may be 0. From the fourth on, a length is written as its difference from
+the one two before it. A number is cut into groups of 5 bits, lowest first; bit 5 marks that another group
+follows, bit 4 of the last group is the sign; 48 is added, which gives printable characters [1]_.
 
 Shapes: N masks, M runs of all masks together.
 
@@ -97,37 +97,26 @@ def runs_from_counts(
     Raises
     ------
     ValueError
-        If a mask holds a character that COCO does not use, is cut off, has a number too long or a negative run,
-        or does not fill the image.
+        If a mask holds a character that COCO does not use, is cut off, has a number too long or a negative
+        run, or does not fill the image.
     """
     num_characters = np.array([len(each) for each in counts], dtype=np.int64)
     mask_stops = np.cumsum(num_characters)
     codes = np.frombuffer(b"".join(counts), dtype=np.uint8).astype(np.int64) - _OFFSET
+    ends_number = codes < _MORE
+    ends_mask = np.zeros(len(codes), dtype=bool)
+    ends_mask[mask_stops[num_characters > 0] - 1] = True
+    unknown = (codes < 0) | (codes >= 2 * _MORE)
+    _refuse(unknown, mask_stops, names, "it has a character outside of '0' to 'o'")
+    _refuse(ends_mask & ~ends_number, mask_stops, names, "it is cut off within a number")
 
-    def refuse(places: Int64Array, stops: Int64Array, reason: str) -> None:
-        if places.size:
-            mask = int(np.searchsorted(stops, places[0], side="right"))
-            raise ValueError(f"Mask {names[mask]} is not a COCO run-length mask: {reason}.")
-
-    refuse(
-        np.flatnonzero((codes < 0) | (codes >= 2 * _MORE)),
-        mask_stops,
-        "it has a character outside of '0' to 'o'",
-    )
-    last_codes = mask_stops[num_characters > 0] - 1
-    refuse(last_codes[codes[last_codes] >= _MORE], mask_stops, "it is cut off within a number")
-    number_stops = 1 + np.flatnonzero(codes < _MORE)
+    number_stops = 1 + np.flatnonzero(ends_number)
     num_groups = np.diff(number_stops, prepend=0)
-    refuse(
-        number_stops[num_groups > _MAX_GROUPS] - 1,
-        mask_stops,
-        f"it has a number of over {_MAX_GROUPS} characters",
-    )
-
     run_stops = np.searchsorted(number_stops, mask_stops, side="right")
     num_runs = np.diff(run_stops, prepend=0)
+    _refuse(num_groups > _MAX_GROUPS, run_stops, names, f"it has a number of over {_MAX_GROUPS} characters")
     run_lengths_px = _undo_deltas(_join_groups(codes, number_stops, num_groups), num_runs)
-    refuse(np.flatnonzero(run_lengths_px < 0), run_stops, "it has a run of negative length")
+    _refuse(run_lengths_px < 0, run_stops, names, "it has a run of negative length")
     filled_px = np.diff(np.append(0, np.cumsum(run_lengths_px))[np.append(0, run_stops)])
     for mask in np.flatnonzero(filled_px != num_pixels)[:1]:
         raise ValueError(
@@ -162,6 +151,13 @@ def starts_and_stops(
     inside = np.flatnonzero((_position_in_mask(num_runs) % 2 == 1) & (run_lengths_px > 0))
     masks = np.repeat(np.arange(len(num_runs)), num_runs)[inside]
     return masks, (cumulated[:-1] - before)[inside], (cumulated[1:] - before)[inside]
+
+
+def _refuse(broken: NDArray[np.bool_], mask_stops: Int64Array, names: Sequence[object], reason: str) -> None:
+    """Raise in the name of the first mask that has a broken element; a mask's elements end at its stop."""
+    if broken.any():
+        mask = np.searchsorted(mask_stops, np.argmax(broken), side="right")
+        raise ValueError(f"Mask {names[int(mask)]} is not a COCO run-length mask: {reason}.")
 
 
 def _position_in_mask(num_runs: Int64Array) -> Int64Array:

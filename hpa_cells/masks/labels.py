@@ -28,8 +28,7 @@ def encode_labels(labels: NDArray[np.int32]) -> tuple[NDArray[np.int32], list[by
     ids
         (N,) int32, ascending.
     counts
-        N compressed counts, each the same bytes as ``pycocotools.mask.encode(np.asfortranarray(labels == id))``
-        gives.
+        N compressed counts, each the same bytes as pycocotools gives for ``labels == id``.
 
     Examples
     --------
@@ -54,7 +53,8 @@ def encode_labels(labels: NDArray[np.int32]) -> tuple[NDArray[np.int32], list[by
     is_run_edge[last_edges] = False
     edges[is_run_edge] = np.stack([run_starts[inside], run_stops[inside]], axis=1).ravel()
     lengths = np.diff(edges, prepend=0)
-    lengths[last_edges[:-1] + 1] = edges[last_edges[:-1] + 1]
+    first_edges = last_edges + 1 - num_edges
+    lengths[first_edges] = edges[first_edges]
 
     # A mask that reaches the last pixel ends with an inside run: no outside run of length 0 comes after it.
     reaches_end = lengths[last_edges] == 0

@@ -32,7 +32,7 @@ class ScoreColumn:
 
 
 def macro_mean(scores: pd.DataFrame, column: str) -> float:
-    """Mean of a score over the classes that have one; a class without truth (NaN) is left out, not counted as 0.
+    """Mean of a score over the classes that have one: one without truth (NaN) is left out, not taken as 0.
 
     NaN if no class has one.
 

@@ -1,11 +1,11 @@
 """How well segmented cells agree with true ones, from label images.
 
-A predicted and a true object match if their intersection over union reaches a threshold, each at most once. From the
-numbers of matches (TP), of predicted objects left over (FP) and of true ones missed (FN) follow
+A predicted and a true object match if their intersection over union reaches a threshold, each at most once.
+From the numbers of matches (TP), of predicted objects left over (FP) and of true ones missed (FN) follow
 
     precision = TP / (TP + FP)     recall = TP / (TP + FN)     F1 = 2 TP / (2 TP + FP + FN)
     AP = TP / (TP + FP + FN), the score of the Data Science Bowl 2018 [1]_
-    PQ = sum of the IoU of the matches / (TP + FP/2 + FN/2), panoptic quality [2]_ (its authors' at threshold 0.5)
+    PQ = sum of the IoU of the matches / (TP + FP/2 + FN/2), the panoptic quality [2]_ at threshold 0.5
 
 References
 ----------
@@ -22,7 +22,6 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from hpa_cells.metrics.columns import ScoreColumn
 
@@ -95,8 +94,8 @@ def instance_overlaps(predicted: LabelImage, truth: LabelImage) -> InstanceOverl
 def match_instances(overlaps: InstanceOverlaps, *, iou_threshold: float = 0.5) -> InstanceOverlaps:
     """The pairs that match: IoU at least `iou_threshold`, every object in at most one pair.
 
-    Above 0.5 no object can be in two such pairs. At lower thresholds the largest number of matches is taken, and of
-    those the one with the highest sum of IoU.
+    Above 0.5 no object can be in two such pairs. At lower thresholds the largest number of matches is taken,
+    and of those the one with the highest sum of IoU.
 
     Raises
     ------
@@ -111,8 +110,9 @@ def match_instances(overlaps: InstanceOverlaps, *, iou_threshold: float = 0.5) -
     alone = (np.bincount(predicted_index)[predicted_index] == 1) & (
         np.bincount(truth_index)[truth_index] == 1
     )
-    rivals = pairs[~alone]
-    matched = np.sort(np.append(pairs[alone], rivals[_best_assignment(overlaps, rivals)]))
+    matched = pairs[alone]
+    if not alone.all():
+        matched = np.sort(np.append(matched, _best_assignment(overlaps, pairs[~alone])))
     return InstanceOverlaps(
         predicted_ids=overlaps.predicted_ids[matched],
         truth_ids=overlaps.truth_ids[matched],
@@ -137,8 +137,9 @@ def score_instances(
     Returns
     -------
     One row a threshold: ``iou_threshold``, ``precision``, ``recall``, ``f1``, ``ap``, ``panoptic_quality``,
-    ``mean_matched_iou``, each in [0, 1], ``num_matched``, ``num_predicted``, ``num_truths``. A score without anything
-    to divide by is NaN: all of them where there are no objects at all, the recall where there are no true ones.
+    ``mean_matched_iou``, each in [0, 1], ``num_matched``, ``num_predicted``, ``num_truths``. A score without
+    anything to divide by is NaN: all of them where there are no objects at all, the recall where there are no
+    true ones.
 
     Examples
     --------
@@ -178,7 +179,8 @@ def _count_pairs(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Distinct pairs of values at the same pixel of two flat images, background included, and their pixels.
 
-    Only the ends of runs are looked at one by one, so sorting costs little, and no table over ids limits their size.
+    Only the ends of runs are looked at one by one, so sorting costs little, and no table over ids limits
+    their size.
     """
     if predicted.size == 0:
         return (np.empty(0, dtype=np.int64),) * 3
@@ -192,16 +194,18 @@ def _count_pairs(
 
 
 def _best_assignment(overlaps: InstanceOverlaps, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Which of `pairs` to take so that no object is in two, most matches first, then the highest sum of IoU."""
+    """Which of `pairs` to take so that no object is in two: as many as can be, then with the highest IoU."""
+    from scipy.optimize import linear_sum_assignment  # slow to import, and needed by few images
+
     _, rows = np.unique(overlaps.predicted_ids[pairs], return_inverse=True)
     _, columns = np.unique(overlaps.truth_ids[pairs], return_inverse=True)
-    pair_index = np.full((rows.max(initial=-1) + 1, columns.max(initial=-1) + 1), -1)
-    pair_index[rows, columns] = np.arange(len(pairs))
+    pair_at = np.full((rows.max() + 1, columns.max() + 1), -1)
+    pair_at[rows, columns] = pairs
     # All IoU together are worth less than one match.
-    gain = np.zeros(pair_index.shape)
+    gain = np.zeros(pair_at.shape)
     gain[rows, columns] = 1 + overlaps.iou[pairs] / (len(pairs) + 1)
     rows, columns = linear_sum_assignment(gain, maximize=True)
-    chosen: NDArray[np.int64] = pair_index[rows, columns]
+    chosen: NDArray[np.int64] = pair_at[rows, columns]
     return chosen[chosen >= 0]
 
 

@@ -1,4 +1,4 @@
-"""Scores of several labels at once, of cells or of whole fields: precision, recall, F1 and average precision per class.
+"""Precision, recall, F1 and average precision per class, for cells or fields that carry several labels.
 
 A class that no row has is NaN, with its support of 0 beside it: it is neither counted as 0 nor hidden.
 
@@ -35,9 +35,9 @@ def multilabel_scores(predicted: BoolArray, labels: BoolArray, class_set: ClassS
 
     Returns
     -------
-    One row a class: ``class_key``, ``name``, ``precision``, ``recall``, ``f1``, each in [0, 1], ``num_truths``,
-    ``num_detections``. For a class without truths all three are NaN; for one that is never predicted the precision is
-    NaN and F1 is 0.
+    One row a class: ``class_key``, ``name``, ``precision``, ``recall``, ``f1``, each in [0, 1],
+    ``num_truths``, ``num_detections``. For a class without truths all three are NaN; for one that is never
+    predicted the precision is NaN and F1 is 0.
 
     Raises
     ------
@@ -67,10 +67,10 @@ def macro_f1(scores: pd.DataFrame) -> float:
 def average_precision_per_class(
     probabilities: NDArray[np.floating[Any]], labels: BoolArray
 ) -> NDArray[np.float64]:
-    """Average precision of each class: the precision at each distinct threshold, weighted by the recall it adds.
+    """Average precision of each class: precision at each distinct threshold, weighted by the recall it adds.
 
-    Rows of equal probability are accepted together, so their order does not matter. There is no envelope, unlike in
-    `average_precision_of_matches`.
+    Rows of equal probability are accepted together, so their order does not matter. There is no envelope,
+    unlike in `average_precision_of_matches`.
 
     Parameters
     ----------

@@ -1,11 +1,12 @@
-"""The metric of the 2021 challenge: mean average precision of cells at mask IoU 0.6, in the manner of Open Images.
+"""The metric of the 2021 challenge: mean average precision of cells at mask IoU 0.6, as Open Images has it.
 
-For each field and class, detections are taken by falling confidence. Each looks only at the true cell of that class
-that it overlaps most: it is a match if their IoU reaches the threshold and no earlier detection took that cell, else a
-false positive; there is no second choice. Detections of a class are then pooled over all fields and sorted by
-confidence. The average precision is the area under the envelope of precision over recall, at every recall [1]_,
-divided by the number of true cells. The world is closed: a detection of a class that its field lacks is a false
-positive. (The evaluator of Open Images [2]_ would leave it out unless the class was verified to be absent.)
+For each field and class, detections are taken by falling confidence. Each looks only at the true cell of that
+class that it overlaps most: it is a match if their IoU reaches the threshold and no earlier detection took
+that cell, else a false positive; there is no second choice. Detections of a class are then pooled over all
+fields and sorted by confidence. The average precision is the area under the envelope of precision over
+recall, at every recall [1]_, divided by the number of true cells. The world is closed: a detection of a class
+that its field lacks is a false positive. (The evaluator of Open Images [2]_ would leave it out unless the
+class was verified to be absent.)
 
 References
 ----------
@@ -63,19 +64,21 @@ def challenge_average_precision(
     iou_threshold
         Smallest IoU of a match, in (0, 1].
     ties
-        How detections of equal confidence follow each other: in the ``order`` of the table, or the ``average`` over 20
-        random orders (the same ones in every run).
+        How detections of equal confidence follow each other: in the ``order`` of the table, or the
+        ``average`` over 20 random orders (the same ones in every run).
     missing_fields
-        What to do with true fields that were not predicted: ``error``, or ``no_cells`` to count their cells as missed.
+        What to do with true fields that were not predicted: ``error``, or ``no_cells`` to count their cells
+        as missed.
     verified_only
-        Leave out detections of a class in fields where no cell has it, as the evaluator of Open Images does without
-        labels of verified absence. This is not the metric of the challenge.
+        Leave out detections of a class in fields where no cell has it, as the evaluator of Open Images does
+        without labels of verified absence. This is not the metric of the challenge.
 
     Returns
     -------
-    One row a class, in the order of the class set: ``class_key``, ``name``, ``ap`` in [0, 1], ``ap_worst`` and
-    ``ap_best`` over all orders of ties, ``tie_share`` (see `tie_share`), ``num_truths``, ``num_detections``. A class
-    without true cells has NaN for its AP and 0 for its ``num_truths``; one with true cells and no detection has 0.
+    One row a class, in the order of the class set: ``class_key``, ``name``, ``ap`` in [0, 1], ``ap_worst``
+    and ``ap_best`` over all orders of ties, ``tie_share`` (see `tie_share`), ``num_truths``,
+    ``num_detections``. A class without true cells has NaN for its AP and 0 for its ``num_truths``; one with
+    true cells and no detection has 0.
 
     Raises
     ------
@@ -91,7 +94,8 @@ def challenge_average_precision(
     is_truth_TK = truth.probabilities() >= _TRUE_FROM
     confidences_PK = predicted.probabilities()
     if verified_only:
-        confidences_PK[~_field_has_class(predicted.cells, truth.cells, is_truth_TK)] = np.nan
+        has_class_PK = _field_has_class(predicted.cells, truth.cells, is_truth_TK)
+        confidences_PK = np.where(has_class_PK, confidences_PK, np.float32(np.nan))
     rows = [
         _score_class(overlaps, confidences_P, is_truth_T, ties)
         for confidences_P, is_truth_T in zip(confidences_PK.T, is_truth_TK.T, strict=True)
@@ -101,7 +105,7 @@ def challenge_average_precision(
 
 
 def mean_average_precision(scores: pd.DataFrame) -> float:
-    """Mean of the AP of `challenge_average_precision` over the classes that have true cells; NaN if none has."""
+    """Mean AP of `challenge_average_precision` over the classes that have true cells; NaN if none has."""
     return macro_mean(scores, ScoreColumn.AP)
 
 
@@ -115,7 +119,8 @@ def match_detections(
     overlaps
         The pairs whose IoU reaches the threshold.
     confidences
-        (P,) float, of every predicted cell; NaN where it is no detection. Of equals in a field, the earlier is first.
+        (P,) float, of every predicted cell; NaN where it is no detection. Of equals in a field, the earlier
+        is first.
     is_truth
         (T,) bool, whether the true cell has the class.
 
@@ -124,14 +129,10 @@ def match_detections(
     (P,) bool, False for a false positive and for what is no detection.
     """
     is_match = np.zeros(len(confidences), dtype=bool)
-    counts = is_truth[overlaps.truth_rows] & ~np.isnan(confidences[overlaps.predicted_rows])
-    detections, truths, iou = (
-        overlaps.predicted_rows[counts],
-        overlaps.truth_rows[counts],
-        overlaps.iou[counts],
-    )
+    of_class = is_truth[overlaps.truth_rows] & ~np.isnan(confidences[overlaps.predicted_rows])
+    detections, truths = overlaps.predicted_rows[of_class], overlaps.truth_rows[of_class]
     # The most overlapped truth of each detection; of equals, the first in the table.
-    order = np.lexsort((truths, -iou, detections))
+    order = np.lexsort((truths, -overlaps.iou[of_class], detections))
     chosen = order[_is_first(detections[order])]
     detections, truths = detections[chosen], truths[chosen]
     # Of the detections that chose the same truth, the most confident has it.
@@ -159,8 +160,9 @@ def average_precision_of_matches(
     num_truths
         Number of true cells, found or not.
     ties
-        How equal confidences follow each other: in the ``order`` given, false positives first (``worst``), matches
-        first (``best``), or the ``average`` over 20 random orders. The matches themselves stay as they are.
+        How equal confidences follow each other: in the ``order`` given, false positives first (``worst``),
+        matches first (``best``), or the ``average`` over 20 random orders. The matches themselves stay as
+        they are.
     seed
         Of the random orders.
 

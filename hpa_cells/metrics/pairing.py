@@ -69,8 +69,8 @@ def paired_fields(
     predicted, truth
         Tables of the same fields.
     missing_fields
-        What to do with true fields that the prediction lacks: ``error``, or ``no_cells`` to go on as if no cell had
-        been found in them.
+        What to do with true fields that the prediction lacks: ``error``, or ``no_cells`` to go on as if no
+        cell had been found in them.
 
     Raises
     ------
@@ -145,7 +145,8 @@ def label_images(
     predicted, truth
         Tables of the same fields.
     missing_fields
-        What to do with true fields that were not predicted: ``error``, or ``no_cells`` to count their cells as missed.
+        What to do with true fields that were not predicted: ``error``, or ``no_cells`` to count their cells
+        as missed.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""Thresholds per class that turn probabilities into labels: a class is predicted where probability >= threshold.
+"""Thresholds that turn probabilities into labels: a class is predicted where its probability reaches its own.
 
-Three ways: one fixed value; the best F1 on validation rows; or, as the winner of the 2018 challenge did, so that each
-class is predicted as often as it occurs in training.
+Three ways: one fixed value; the best F1 on validation rows; or, as the winner of the 2018 challenge did, so
+that each class is predicted as often as it occurs in training.
 
 Shapes: N rows (cells or fields), K classes.
 """
@@ -73,8 +73,9 @@ def ratio_thresholds(
 
     Returns
     -------
-    (K,) float64. Equal probabilities cannot be parted: of the shares that can be had, the closest is taken, and the
-    smaller one of two that are equally close. A share of 0 gives a threshold just above the highest probability.
+    (K,) float64. Equal probabilities cannot be parted: of the shares that can be had, the closest is taken,
+    and the smaller one of two that are equally close. A share of 0 gives a threshold just above the highest
+    probability.
 
     Raises
     ------

@@ -129,7 +129,8 @@ def load_checkpoint(folder: Path | str) -> Checkpoint:
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
-        raise ValueError(f"{folder / _WEIGHTS} does not fit the model of {_CONFIG}: {error}") from error
+        first = " ".join(str(error).split("\n")[:2]).replace("\t", "")
+        raise ValueError(f"{folder / _WEIGHTS} does not fit the model of {_CONFIG}: {first}") from error
     return Checkpoint(
         model=model.eval(),
         class_set=_class_set(folder, config),

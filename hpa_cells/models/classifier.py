@@ -87,7 +87,7 @@ class CellClassifier(nn.Module):
         self.encoder = build_encoder(
             encoder_start or EncoderSettings(name=settings.encoder, options=settings.encoder_options)
         )
-        self.embedding_size = cast(int, self.encoder.num_features)
+        self.embedding_size = cast(int, self.encoder.head_hidden_size)
         self.cell_head = nn.Linear(self.embedding_size, settings.num_classes)
         shared = settings.field_head == "shared"
         self.field_head = None if shared else nn.Linear(self.embedding_size, settings.num_classes)

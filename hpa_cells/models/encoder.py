@@ -38,7 +38,7 @@ class EncoderSettings:
 
 
 def build_encoder(settings: EncoderSettings) -> nn.Module:
-    """Build the network: (N, 4, S, S) float -> (N, D) float; its attribute ``num_features`` is D.
+    """Build the network: (N, 4, S, S) float -> (N, D) float; its attribute ``head_hidden_size`` is D.
 
     timm spreads the three colours of published first layers over our four channels, scaled to keep the size
     of the activations.

@@ -134,6 +134,4 @@ class AreaWeight:
     ) -> NDArray[np.float32]:
         """(N,) float32 in (0, 1], the factor of each cell, from its area (N,) and mark of the border (N,)."""
         least = np.where(touches_border, self.border_um2, self.inner_um2)
-        weights = np.ones(len(areas_um2))
-        np.divide(areas_um2, least, out=weights, where=least > 0)
-        return np.minimum(weights, 1).astype(np.float32)
+        return (areas_um2 / np.maximum(areas_um2, least)).astype(np.float32)

@@ -15,7 +15,7 @@ __all__ = ["composite", "mix_channels", "protein_and_references"]
 # fills most of a cell and would hide the protein.
 _ATLAS = np.array([[0.9, 0.0, 0.0, 0.3], [0.0, 1.0, 0.0, 0.25], [0.0, 0.0, 1.0, 0.0]], dtype=np.float32)
 # The protein in green over grey hints of where it is: microtubules as the body of the cell, and the nucleus.
-_PROTEIN = np.array([[0.16, 0.1, 0.14, 0.0], [0.16, 1.0, 0.16, 0.0], [0.2, 0.1, 0.5, 0.0]], dtype=np.float32)
+_PROTEIN = np.array([[0.26, 0.1, 0.14, 0.0], [0.26, 1.0, 0.16, 0.0], [0.3, 0.1, 0.55, 0.0]], dtype=np.float32)
 
 
 def composite(field: Field) -> NDArray[np.uint8]:
@@ -42,5 +42,4 @@ def protein_and_references(channels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _mix(channels: NDArray[np.uint8], weights: NDArray[np.float32]) -> NDArray[np.uint8]:
-    mixed: NDArray[np.uint8] = cv2.transform(cv2.merge(list(channels)), weights)
-    return mixed
+    return np.asarray(cv2.transform(cv2.merge(list(channels)), weights), dtype=np.uint8)

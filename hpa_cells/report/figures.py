@@ -13,18 +13,16 @@ from numpy.typing import NDArray
 
 from hpa_cells.classes import ClassSet
 from hpa_cells.report.colors import hex_color, lightened, short_name
-from hpa_cells.report.composite import mix_channels
 from hpa_cells.report.marks import CellMark
 from hpa_cells.report.placement import place_boxes
 from hpa_cells.table import Column
-from hpa_cells.types import Channel
 
-__all__ = ["CellShape", "CellTile", "FieldFigure", "cell_shapes", "cell_words", "data_uri", "field_views"]
+__all__ = ["CellShape", "CellTile", "FieldFigure", "cell_shapes", "cell_words", "data_uri"]
 
 _WEBP_QUALITY = 78
 _NUM_NAMED = 5
 # Of a line of words in a sans serif, per letter, in heights of the font.
-_LETTER_WIDTH = 0.54
+_LETTER_WIDTH = 0.6
 _LINE_HEIGHT = 1.1
 
 
@@ -69,28 +67,24 @@ class CellTile:
 def data_uri(image: NDArray[np.uint8]) -> str:
     """An (H, W, 3) or (H, W) uint8 picture as the text of a WebP image inside a page."""
     pixels = image[..., ::-1] if image.ndim == 3 else image
-    _, encoded = cv2.imencode(".webp", np.ascontiguousarray(pixels), [cv2.IMWRITE_WEBP_QUALITY, _WEBP_QUALITY])
+    _, encoded = cv2.imencode(
+        ".webp", np.ascontiguousarray(pixels), [cv2.IMWRITE_WEBP_QUALITY, _WEBP_QUALITY]
+    )
     return "data:image/webp;base64," + base64.b64encode(encoded.tobytes()).decode("ascii")
-
-
-def field_views(
-    channels: NDArray[np.uint8], longer_side_px: int
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """The composite (H, W, 3) and the protein alone (H, W), made small from (4, H, W) uint8 channels."""
-    scale = longer_side_px / max(channels.shape[1:])
-    # Area averages when shrinking, which keeps small spots; enlarged fields stay smooth.
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    small = np.stack([cv2.resize(each, None, fx=scale, fy=scale, interpolation=method) for each in channels])
-    return mix_channels(small), small[Channel.PROTEIN]
 
 
 def cell_words(row: pd.Series, class_set: ClassSet, true: frozenset[int] | None) -> str:
     """What is told of a cell: id, most probable classes, area, whether it is cut, and its true classes if known."""
-    probabilities = row[Column.probabilities(class_set)].astype(float).sort_values(ascending=False).dropna()
-    keys = dict(zip(Column.probabilities(class_set), class_set.keys, strict=True))
+    probabilities = row[Column.probabilities(class_set)].to_numpy(dtype=np.float32)
     lines = [f"Cell {row[Column.CELL_ID]} of {row[Column.FIELD_ID]}"]
-    lines += [f"{value:.2f}  {short_name(keys[name])}" for name, value in probabilities.head(_NUM_NAMED).items()]
-    lines.append(f"{row[Column.AREA_UM2]:,.0f} µm²" + (", cut by the edge" if row[Column.TOUCHES_BORDER] else ""))
+    lines += [
+        f"{probabilities[index]:.2f}  {short_name(class_set.keys[index])}"
+        for index in np.argsort(-probabilities, kind="stable")[:_NUM_NAMED]
+        if not np.isnan(probabilities[index])
+    ]
+    lines.append(
+        f"{row[Column.AREA_UM2]:,.0f} µm²" + (", cut by the edge" if row[Column.TOUCHES_BORDER] else "")
+    )
     if true is not None:
         names = ", ".join(short_name(class_set.keys[index]) for index in sorted(true))
         lines.append(f"Truth: {names or 'none of the classes'}")
@@ -103,7 +97,8 @@ def cell_shapes(
     """The marks of a field as shapes of a picture of `size` (width, height), `scale` times as large as the field."""
     lines = [tuple(mark.words.split("\n")) for mark in marks]
     sizes = [
-        (_LETTER_WIDTH * font_size * max(map(len, each)), _LINE_HEIGHT * font_size * len(each)) for each in lines
+        (_LETTER_WIDTH * font_size * max(map(len, each)), _LINE_HEIGHT * font_size * len(each))
+        for each in lines
     ]
     centers = [(mark.middle_px[0] * scale, mark.middle_px[1] * scale) for mark in marks]
     places = place_boxes(centers, sizes, (float(size[0]), float(size[1])))

@@ -51,29 +51,34 @@ class CellMark:
     @property
     def words(self) -> str:
         """Id and classes, one a line; a class below the threshold is followed by ``?``."""
-        return "\n".join([str(self.cell_id), *self.classes]) + ("?" if self.classes and not self.is_sure else "")
+        return "\n".join([str(self.cell_id), *self.classes]) + (
+            "?" if self.classes and not self.is_sure else ""
+        )
 
 
-def cell_marks(cells: pd.DataFrame, class_set: ClassSet, *, threshold: float = 0.5) -> list[CellMark]:
+def cell_marks(
+    cells: pd.DataFrame, labels: NDArray[np.int32], class_set: ClassSet, *, threshold: float
+) -> list[CellMark]:
     """The marks of the cells of one field.
 
     Parameters
     ----------
     cells
         Rows of the cell table, all of one field.
+    labels
+        (H, W) int32, their label image.
     class_set
         The classes of its probability columns.
     threshold
         Least probability of a class that is named.
     """
-    if cells.empty:
-        return []
-    labels = label_image(cells)
     probabilities = cells[Column.probabilities(class_set)].to_numpy(dtype=np.float32)
     middles = cells[[Column.CENTROID_X_PX, Column.CENTROID_Y_PX]].to_numpy(dtype=np.float64) + 0.5
     marks = []
     for row, cell_id in enumerate(cells[Column.CELL_ID]):
-        ranked = [index for index in np.argsort(-probabilities[row]) if not np.isnan(probabilities[row, index])]
+        ranked = [
+            index for index in np.argsort(-probabilities[row]) if not np.isnan(probabilities[row, index])
+        ]
         sure = [index for index in ranked if probabilities[row, index] >= threshold]
         named = sure[:_MOST_CLASSES] or ranked[:1]
         marks.append(
@@ -89,11 +94,16 @@ def cell_marks(cells: pd.DataFrame, class_set: ClassSet, *, threshold: float = 0
     return marks
 
 
-def label_image(cells: pd.DataFrame) -> NDArray[np.int32]:
-    """(H, W) int32, the label image of the cells of one field; there is at least one."""
-    height, width = (int(cells[column].iloc[0]) for column in (Column.HEIGHT_PX, Column.WIDTH_PX))
+def label_image(cells: pd.DataFrame, height_px: int, width_px: int) -> NDArray[np.int32]:
+    """(H, W) int32, the label image of the cells of one field.
+
+    Raises
+    ------
+    ValueError
+        If a mask does not fill an image of this size.
+    """
     counts = [rle.encode("ascii") for rle in cells[Column.CELL_RLE]]
-    return paint_labels(cells[Column.CELL_ID].to_numpy(dtype=np.int32), counts, height, width)
+    return paint_labels(cells[Column.CELL_ID].to_numpy(dtype=np.int32), counts, height_px, width_px)
 
 
 def outlines_of(labels: NDArray[np.int32], row: pd.Series) -> list[NDArray[np.float32]]:

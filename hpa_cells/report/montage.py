@@ -57,7 +57,7 @@ def cell_tile(
     scale = side_px / side
     # Area averages when shrinking: the spots of a centrosome must not fall between the pixels of the tile.
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    tile: NDArray[np.uint8] = cv2.resize(picture, (side_px, side_px), interpolation=method)
+    tile = np.asarray(cv2.resize(picture, (side_px, side_px), interpolation=method), dtype=np.uint8)
     corner = np.array([left, top], dtype=np.float32)
     draw_lines(tile, [line - corner for line in outlines_of(labels, row)], _OUTLINE, scale=scale, width_px=1)
     return tile

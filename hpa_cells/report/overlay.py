@@ -14,16 +14,18 @@ from hpa_cells.cells import normalise_field
 from hpa_cells.classes import ClassSet
 from hpa_cells.report.colors import Rgb, lightened
 from hpa_cells.report.composite import mix_channels
-from hpa_cells.report.marks import CellMark, cell_marks
+from hpa_cells.report.marks import CellMark, cell_marks, label_image
 from hpa_cells.report.placement import place_boxes
 from hpa_cells.types import Field
 
-__all__ = ["draw_lines", "draw_marks", "overlay"]
+__all__ = ["draw_lines", "draw_marks", "draw_over_field", "overlay"]
 
 # A field with a shorter longest side is enlarged to it, since words over 512 px cannot be read.
 _LEAST_SIDE_PX = 1024
 # OpenCV takes coordinates as whole numbers of 1/16 px.
 _SUBPIXEL_BITS = 4
+# How far a drawn line may be from the edge of its cell.
+_TOLERANCE_PX = 0.7
 _HALO: Rgb = (0, 0, 0)
 
 
@@ -52,11 +54,19 @@ def overlay(
     ValueError
         If the masks do not fit the field.
     """
-    scale = max(1.0, _LEAST_SIDE_PX / max(field.height_px, field.width_px))
-    image = mix_channels(normalise_field(field))
+    labels = label_image(cells, field.height_px, field.width_px)
+    marks = cell_marks(cells, labels, class_set, threshold=threshold)
+    return draw_over_field(normalise_field(field), marks)
+
+
+def draw_over_field(channels: NDArray[np.uint8], marks: Sequence[CellMark]) -> NDArray[np.uint8]:
+    """`overlay` of (4, H, W) uint8 channels that are stretched already, and of marks."""
+    scale = max(1.0, _LEAST_SIDE_PX / max(channels.shape[1:]))
+    image = mix_channels(channels)
     if scale > 1:
-        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-    return draw_marks(image, cell_marks(cells, class_set, threshold=threshold), scale=scale)
+        enlarged = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+        image = np.asarray(enlarged, dtype=np.uint8)
+    return draw_marks(image, marks, scale=scale)
 
 
 def draw_marks(image: NDArray[np.uint8], marks: Sequence[CellMark], *, scale: float) -> NDArray[np.uint8]:
@@ -89,7 +99,9 @@ def draw_lines(
     image: NDArray[np.uint8], lines: Sequence[NDArray[np.float32]], color: Rgb, *, scale: float, width_px: int
 ) -> None:
     """Draw closed lines into the picture; each is (P, 2), x and y in px of the field from its top left corner."""
-    points = [np.rint((line * scale - 0.5) * 2**_SUBPIXEL_BITS).astype(np.int32) for line in lines]
+    # A line through every pixel of an edge costs five times more, and looks the same but for its stairs.
+    smooth = [cv2.approxPolyDP(line.reshape(-1, 1, 2) * scale, _TOLERANCE_PX, True) for line in lines]
+    points = [np.rint((line - 0.5) * 2**_SUBPIXEL_BITS).astype(np.int32) for line in smooth]
     cv2.polylines(image, points, True, color, width_px, cv2.LINE_AA, _SUBPIXEL_BITS)
 
 
@@ -101,7 +113,9 @@ def _with_words(
     pen = ImageDraw.Draw(picture)
     font = ImageFont.load_default(size_px)
     stroke = max(1, size_px // 7)
-    boxes = [pen.multiline_textbbox((0, 0), mark.words, font, spacing=0, stroke_width=stroke) for mark in marks]
+    boxes = [
+        pen.multiline_textbbox((0, 0), mark.words, font, spacing=0, stroke_width=stroke) for mark in marks
+    ]
     sizes = [(right - left, bottom - top) for left, top, right, bottom in boxes]
     centers = [(mark.middle_px[0] * scale, mark.middle_px[1] * scale) for mark in marks]
     for mark, place in zip(marks, place_boxes(centers, sizes, picture.size), strict=True):

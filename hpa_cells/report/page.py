@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import pandas as pd
@@ -87,5 +86,8 @@ def _flat_settings(provenance: Provenance) -> Mapping[str, str]:
     """Every setting by its dotted name, as text."""
     if not provenance.settings:
         return {}
-    flat: dict[str, Any] = pd.json_normalize(provenance.settings).iloc[0].to_dict()
-    return {name: value if isinstance(value, str) else json.dumps(value, default=str) for name, value in flat.items()}
+    flat = pd.json_normalize(provenance.settings).iloc[0].to_dict()
+    return {
+        str(name): value if isinstance(value, str) else json.dumps(value, default=str)
+        for name, value in flat.items()
+    }

@@ -40,12 +40,15 @@ def place_boxes(centers: Sequence[Pair], sizes: Sequence[Pair], bounds: Pair) ->
     """
     taken: list[tuple[Pair, Pair]] = []
     for (x, y), (width, height) in zip(centers, sizes, strict=True):
-        candidates = [
-            (_inside(x + dx * width, width, bounds[0]), _inside(y + dy * height, height, bounds[1]))
-            for dx, dy in _SHIFTS
-        ]
-        free = min(candidates, key=lambda place: sum(_covered(place, (width, height), *box) for box in taken))
-        taken.append((free, (width, height)))
+        best, least_covered = (x, y), float("inf")
+        for dx, dy in _SHIFTS:
+            place = (_inside(x + dx * width, width, bounds[0]), _inside(y + dy * height, height, bounds[1]))
+            covered = sum(_covered(place, (width, height), *box) for box in taken)
+            if covered < least_covered:
+                best, least_covered = place, covered
+            if not covered:
+                break
+        taken.append((best, (width, height)))
     return [center for center, _ in taken]
 
 
@@ -55,9 +58,8 @@ def _inside(center: float, side: float, bound: float) -> float:
 
 def _covered(center_a: Pair, size_a: Pair, center_b: Pair, size_b: Pair) -> float:
     """Area that two boxes have in common."""
-    overlaps = (
+    width, height = (
         min(a + side_a / 2, b + side_b / 2) - max(a - side_a / 2, b - side_b / 2)
         for a, side_a, b, side_b in zip(center_a, size_a, center_b, size_b, strict=True)
     )
-    width, height = (max(0.0, each) for each in overlaps)
-    return width * height
+    return max(0.0, width) * max(0.0, height)

@@ -40,6 +40,6 @@ class ReportSettings:
     def __post_init__(self) -> None:
         for name, least in (("max_fields", 0), ("cells_per_class", 0), ("field_px", 64), ("tile_px", 16)):
             if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}: give at least {least}.")
+                raise ValueError(f"page.{name} is {getattr(self, name)}: give at least {least}.")
         if not 0 <= self.threshold <= 1:
-            raise ValueError(f"threshold is {self.threshold}: give a number from 0 to 1.")
+            raise ValueError(f"page.threshold is {self.threshold}: give a number from 0 to 1.")

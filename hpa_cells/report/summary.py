@@ -78,14 +78,13 @@ def summarise_classes(
 ) -> list[ClassSummary]:
     """The numbers of each class, in the order of the class set."""
     num_cells = (table.probabilities() >= threshold).sum(axis=0)
-    by_key = None if scores is None else scores.set_index(ScoreColumn.CLASS_KEY)
     return [
         ClassSummary(
             name=short_name(location.key),
             color=location.color,
             num_cells=int(num_cells[index]),
-            num_truths=None if by_key is None else int(by_key.at[location.key, ScoreColumn.NUM_TRUTHS]),
-            ap=float("nan") if by_key is None else float(by_key.at[location.key, ScoreColumn.AP]),
+            num_truths=None if scores is None else int(scores[ScoreColumn.NUM_TRUTHS].iloc[index]),
+            ap=float("nan") if scores is None else float(scores[ScoreColumn.AP].iloc[index]),
         )
         for index, location in enumerate(table.class_set.locations)
     ]

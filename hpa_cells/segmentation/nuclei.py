@@ -77,10 +77,10 @@ def split_at_necks(
     """
     # A frame of copied pixels: the edge of the image is not the rim of a nucleus.
     framed = cv2.copyMakeBorder(mask.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_REPLICATE)
-    depth = cv2.distanceTransform(framed, cv2.DIST_L2, cv2.DIST_MASK_5)[1:-1, 1:-1]
-    depth = cv2.GaussianBlur(depth, (0, 0), max(blur_px, 0.5)).astype(np.float32)
+    rim_distance = cv2.distanceTransform(framed, cv2.DIST_L2, cv2.DIST_MASK_5)[1:-1, 1:-1]
+    depth = np.asarray(cv2.GaussianBlur(rim_distance, (0, 0), max(blur_px, 0.5)), dtype=np.float32)
     peaks = mask & (depth >= cv2.dilate(depth, disk(max(min_distance_px, 1))))
-    markers = cv2.connectedComponents(peaks.astype(np.uint8))[1]
+    markers = np.asarray(cv2.connectedComponents(peaks.astype(np.uint8))[1], dtype=np.int32)
     parts = flood(-depth, markers, within=mask)
     return merge_wide_necks(parts, depth, neck)
 

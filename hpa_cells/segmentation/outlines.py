@@ -37,9 +37,8 @@ def cytoplasm_signal(markers: Sequence[NDArray[np.float32]], *, blur_px: float) 
         background, bright = np.quantile(marker, [_BACKGROUND_QUANTILE, _BRIGHT_QUANTILE])
         if bright > background:
             used.append(np.sqrt(np.clip((marker - background) / (bright - background), 0, None)))
-    mean = np.mean(used, axis=0, dtype=np.float32) if used else np.zeros_like(markers[0])
-    smooth: NDArray[np.float32] = cv2.GaussianBlur(mean, (0, 0), blur_px)
-    return smooth
+    mean = np.mean(np.stack(used), axis=0) if used else np.zeros_like(markers[0])
+    return np.asarray(cv2.GaussianBlur(mean, (0, 0), blur_px), dtype=np.float32)
 
 
 def grow_cells(

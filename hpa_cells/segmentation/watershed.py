@@ -58,10 +58,10 @@ class Watershed:
     nucleus_window_um: float = 8.0
     nucleus_global_fraction: float = 0.6
     nucleus_local_fraction: float = 0.95
-    nucleus_neck: float = 0.65
+    nucleus_neck: float = 0.6
     min_nucleus_area_um2: float = 15.0
-    cell_blur_um: float = 1.0
-    cell_fraction: float = 0.3
+    cell_blur_um: float = 0.8
+    cell_fraction: float = 0.25
     ring_um: float = 5.0
     closing_um: float = 1.5
     min_cell_area_um2: float = 40.0

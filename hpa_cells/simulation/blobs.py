@@ -1,7 +1,8 @@
-"""Star-shaped blobs: cells, nuclei, chromosomes, nucleoli. Each pixel belongs to the blob that it lies deepest in."""
+"""Star-shaped blobs: cells, nuclei, chromosomes, nucleoli. A pixel belongs to the one it lies deepest in."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -10,10 +11,11 @@ from numpy.typing import NDArray
 
 from hpa_cells.simulation.canvas import Canvas, FloatImage
 
-__all__ = ["NUM_ANGLES", "Blobs", "outline", "rasterise"]
+__all__ = ["Blobs", "outline", "radius_at", "rasterise"]
 
-NUM_ANGLES = 512
-_ANGLES = np.linspace(0, 2 * np.pi, NUM_ANGLES, endpoint=False)
+_NUM_ANGLES = 512
+_FAR = np.float32(1e6)
+_ANGLES = np.linspace(0, 2 * np.pi, _NUM_ANGLES, endpoint=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,7 +27,7 @@ class Blobs:
     centers_um
         (B, 2) float32.
     radii_um
-        (B, NUM_ANGLES) float32, the distance of the outline from the centre at each angle from the x axis.
+        (B, _NUM_ANGLES) float32, the distance of the outline from the centre at each angle from the x axis.
     owners
         (B,) int32, the id of the cell that each is or belongs to.
     """
@@ -33,6 +35,28 @@ class Blobs:
     centers_um: NDArray[np.float32]
     radii_um: NDArray[np.float32]
     owners: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, pieces: Iterable[tuple[NDArray[np.floating], NDArray[np.float32], int]]) -> Blobs:
+        """Blobs from a centre, radii and an owner each; there may be none."""
+        centers, radii, owners = [], [], []
+        for center, shape, owner in pieces:
+            centers.append(center)
+            radii.append(shape)
+            owners.append(owner)
+        return cls(
+            centers_um=np.array(centers, dtype=np.float32).reshape(-1, 2),
+            radii_um=np.array(radii, dtype=np.float32).reshape(-1, _NUM_ANGLES),
+            owners=np.array(owners, dtype=np.int32),
+        )
+
+    def __iter__(self) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32], int]]:
+        yield from zip(self.centers_um, self.radii_um, map(int, self.owners), strict=True)
+
+
+def radius_at(radii_um: NDArray[np.float32], angle: float) -> float:
+    """Distance of an outline from its centre in the direction `angle`, radians from the x axis."""
+    return float(radii_um[int(angle / (2 * np.pi) * _NUM_ANGLES) % _NUM_ANGLES])
 
 
 def outline(
@@ -44,7 +68,7 @@ def outline(
     roughness: float = 0.0,
     num_spikes: int = 0,
 ) -> NDArray[np.float32]:
-    """(NUM_ANGLES,) radii of an ellipse with low waves, and with spikes of protrusions.
+    """(_NUM_ANGLES,) radii of an ellipse with low waves, and with spikes of protrusions.
 
     Parameters
     ----------
@@ -57,7 +81,7 @@ def outline(
     roughness
         Deviation of the logarithm of the radius, about.
     num_spikes
-        Number of protrusions; their height grows with `roughness`.
+        Number of protrusions, most of them lengthwise; their height grows with `roughness`.
     """
     turned = _ANGLES - axis
     radii = radius_um / np.sqrt(np.cos(turned) ** 2 / elongation + np.sin(turned) ** 2 * elongation)
@@ -66,15 +90,21 @@ def outline(
     phases = rng.uniform(0, 2 * np.pi, len(waves))
     logarithm = roughness * (heights @ np.cos(np.outer(waves, _ANGLES) + phases[:, None]))
     for _ in range(num_spikes):
-        width = rng.uniform(15, 90)
-        height = roughness * rng.uniform(1.0, 2.6)
-        logarithm += height * np.exp(width * (np.cos(_ANGLES - rng.uniform(0, 2 * np.pi)) - 1))
-    shaped: NDArray[np.float32] = (radii * np.exp(logarithm)).astype(np.float32)
+        width = rng.uniform(8, 80)
+        height = roughness * rng.uniform(1.0, 3.2)
+        lengthwise = axis + np.pi * rng.integers(0, 2) + rng.normal(0, 0.5)
+        place = lengthwise if rng.random() < 0.6 else rng.uniform(0, 2 * np.pi)
+        logarithm += height * np.exp(width * (np.cos(_ANGLES - place) - 1))
+    shaped: NDArray[np.float32] = (radii * np.exp(logarithm - logarithm.mean())).astype(np.float32)
     return shaped
 
 
 def rasterise(
-    canvas: Canvas, blobs: Blobs, warp_um: tuple[FloatImage, FloatImage] | None = None
+    canvas: Canvas,
+    blobs: Blobs,
+    *,
+    margin_um: float = 0.0,
+    warp_um: tuple[FloatImage, FloatImage] | None = None,
 ) -> tuple[NDArray[np.int32], FloatImage]:
     """Draw blobs that push each other away.
 
@@ -82,6 +112,8 @@ def rasterise(
     ----------
     blobs
         What to draw.
+    margin_um
+        By how much their outlines are moved out.
     warp_um
         Two (H, W) displacements, down and right, that make outlines uneven.
 
@@ -90,13 +122,14 @@ def rasterise(
     labels
         (H, W) int32, the owner of the blob a pixel lies in, 0 outside.
     level
-        (H, W) float32, distance from that blob's centre by its radius in that direction: 0 centre, 1 outline and above.
+        (H, W) float32, distance from that blob's centre by its radius in that direction: 1 at the outline.
     """
     labels = np.zeros(canvas.shape, dtype=np.int32)
-    level = np.full(canvas.shape, np.inf, dtype=np.float32)
+    level = np.full(canvas.shape, _FAR, dtype=np.float32)
     pixel = canvas.pixel_size_um
     slack_um = 0.0 if warp_um is None else max(float(np.abs(each).max()) for each in warp_um)
-    for center, radii, owner in zip(blobs.centers_um, blobs.radii_um, blobs.owners, strict=True):
+    for center, free_radii, owner in blobs:
+        radii = free_radii + np.float32(margin_um)
         reach = 1.15 * float(radii.max()) + slack_um + pixel
         top, left = (max(int((middle - reach) / pixel), 0) for middle in center)
         bottom = min(int((center[0] + reach) / pixel) + 1, canvas.height_px)
@@ -110,7 +143,7 @@ def rasterise(
         if warp_um is not None:
             down, across = down + warp_um[0][window], across + warp_um[1][window]
         distance, angle = cv2.cartToPolar(across, down)
-        bins = (angle * np.float32(NUM_ANGLES / (2 * np.pi))).astype(np.int32) % NUM_ANGLES
+        bins = (angle * np.float32(_NUM_ANGLES / (2 * np.pi))).astype(np.int32) % _NUM_ANGLES
         depth = distance / radii[bins]
         deeper = depth < level[window]
         level[window][deeper] = depth[deeper]

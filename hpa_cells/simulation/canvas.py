@@ -12,6 +12,9 @@ __all__ = ["Canvas", "FloatImage"]
 
 FloatImage = NDArray[np.float32]
 
+# A blur wider than this is as good on a smaller image.
+_WIDE_BLUR_PX = 6.0
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Canvas:
@@ -58,9 +61,8 @@ class Canvas:
         grid = self._blur(grid, 0.4 * scale_px / step_px)
         if step_px > 1:
             span_px = (round(columns * step_px), round(rows * step_px))
-            grid = cv2.resize(grid, span_px, interpolation=cv2.INTER_CUBIC)[: self.height_px, : self.width_px]
-        else:
-            grid = grid[: self.height_px, : self.width_px]
+            grid = np.asarray(cv2.resize(grid, span_px, interpolation=cv2.INTER_CUBIC), dtype=np.float32)
+        grid = grid[: self.height_px, : self.width_px]
         image: FloatImage = (grid - grid.mean()) / max(float(grid.std()), 1e-6)
         return image
 
@@ -82,7 +84,11 @@ class Canvas:
         corner = np.floor(place)
         offset = (place - corner).astype(np.float32)
         corner = corner.astype(np.intp)
-        inside = (corner >= 0).all(axis=1) & (corner[:, 0] < self.height_px - 1) & (corner[:, 1] < self.width_px - 1)
+        inside = (
+            (corner >= 0).all(axis=1)
+            & (corner[:, 0] < self.height_px - 1)
+            & (corner[:, 1] < self.width_px - 1)
+        )
         corner, offset, light = corner[inside], offset[inside], weights[inside]
         index = corner[:, 0] * self.width_px + corner[:, 1]
         total = np.zeros(self.height_px * self.width_px)
@@ -99,5 +105,16 @@ class Canvas:
     def _blur(image: FloatImage, sigma_px: float) -> FloatImage:
         if sigma_px < 0.2:
             return image
-        blurred: FloatImage = cv2.GaussianBlur(image, (0, 0), sigma_px, borderType=cv2.BORDER_REFLECT)
-        return blurred
+        if sigma_px > _WIDE_BLUR_PX:
+            return _blur_reduced(image, sigma_px)
+        return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma_px, borderType=cv2.BORDER_REFLECT), dtype=np.float32)
+
+
+def _blur_reduced(image: FloatImage, sigma_px: float) -> FloatImage:
+    """Blur on an image so small that the blur is a few pixels wide, and enlarge it."""
+    height, width = image.shape
+    factor = sigma_px / 3
+    small_px = (max(round(width / factor), 1), max(round(height / factor), 1))
+    small = cv2.resize(image, small_px, interpolation=cv2.INTER_AREA)
+    small = cv2.GaussianBlur(small, (0, 0), 3.0, borderType=cv2.BORDER_REFLECT)
+    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.float32)

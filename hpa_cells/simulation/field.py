@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,8 +12,9 @@ from hpa_cells.simulation import cytoplasmic_patterns as cytoplasmic
 from hpa_cells.simulation import nuclear_patterns as nuclear
 from hpa_cells.simulation.anatomy import Anatomy, build_anatomy
 from hpa_cells.simulation.canvas import Canvas, FloatImage
+from hpa_cells.simulation.debris import draw_debris
 from hpa_cells.simulation.filaments import Filaments
-from hpa_cells.simulation.labels import draw_plan, field_streams
+from hpa_cells.simulation.labels import FieldPlan, draw_plan, field_streams
 from hpa_cells.simulation.optics import expose
 from hpa_cells.simulation.priors import CLASS_SET, NEGATIVE
 from hpa_cells.simulation.recipe import Recipe
@@ -27,7 +27,7 @@ from hpa_cells.simulation.references import (
 )
 from hpa_cells.types import Channel, Field, Segmentation
 
-__all__ = ["SimulatedField", "simulate_field"]
+__all__ = ["SimulatedField", "render_field", "simulate_field"]
 
 _SMALLEST_VISIBLE_NUCLEUS_UM2 = 10.0
 
@@ -86,22 +86,27 @@ def simulate_field(recipe: Recipe, index: int) -> SimulatedField:
     index
         From 0; its name is ``sim-`` and six digits of it.
     """
-    cv2.setNumThreads(1)
-    plan_rng, rng = field_streams(recipe, index)
-    canvas = Canvas(
-        height_px=recipe.height_px, width_px=recipe.width_px, pixel_size_um=recipe.pixel_size_um
-    )
+    plan_rng, pixel_rng = field_streams(recipe, index)
     plan = draw_plan(recipe, index, plan_rng)
+    return render_field(recipe, plan, pixel_rng, field_id=f"sim-{index:06d}")
+
+
+def render_field(
+    recipe: Recipe, plan: FieldPlan, rng: np.random.Generator, *, field_id: str
+) -> SimulatedField:
+    """Draw a field whose labels and cells are decided already."""
+    canvas = Canvas(height_px=recipe.height_px, width_px=recipe.width_px, pixel_size_um=recipe.pixel_size_um)
     anatomy = build_anatomy(canvas, plan, rng)
     filaments = grow_microtubules(anatomy, rng), grow_spindles(anatomy, rng)
     light = [
-        microtubule_pattern(anatomy, filaments, _staining(anatomy, rng), rng),
+        _with_gain(microtubule_pattern(anatomy, filaments, _staining(anatomy, rng), rng), rng),
         _protein(anatomy, filaments, recipe, rng),
-        nucleus_channel(anatomy, _staining(anatomy, rng), rng),
-        er_pattern(anatomy, _staining(anatomy, rng), rng),
+        _with_gain(nucleus_channel(anatomy, _staining(anatomy, rng), rng), rng),
+        _with_gain(er_pattern(anatomy, _staining(anatomy, rng), rng), rng),
     ]
-    field_id = f"sim-{index:06d}"
     segmentation = _visible(anatomy, field_id)
+    for channel, dirt in zip(light, draw_debris(canvas, recipe.debris_per_field, rng), strict=True):
+        channel += dirt
     return SimulatedField(
         field=Field(
             field_id=field_id,
@@ -118,17 +123,27 @@ def simulate_field(recipe: Recipe, index: int) -> SimulatedField:
 
 def _staining(anatomy: Anatomy, rng: np.random.Generator) -> NDArray[np.float64]:
     """How strongly a reference stain takes in each cell."""
-    return rng.uniform(0.5, 0.95) * rng.lognormal(0, 0.3, anatomy.num_cells)
+    return rng.lognormal(0, 0.3, anatomy.num_cells)
+
+
+def _with_gain(light: FloatImage, rng: np.random.Generator) -> FloatImage:
+    """A reference channel as the operator sets its gain: a few pixels in a thousand reach full scale."""
+    bright = float(np.quantile(light[::3, ::3], 0.998))
+    return light * np.float32(rng.uniform(0.7, 1.2) / max(bright, 1e-6))
 
 
 def _protein(
     anatomy: Anatomy, filaments: tuple[Filaments, Filaments], recipe: Recipe, rng: np.random.Generator
 ) -> FloatImage:
     """The green channel: what each cell shows, on what the antibody leaves everywhere."""
-    everywhere = anatomy.per_pixel(0.035 * rng.lognormal(0, 0.9) * rng.lognormal(0, 0.25, anatomy.num_cells))
-    light: FloatImage = everywhere * np.exp(0.6 * anatomy.canvas.noise(rng, 0.25))
+    everywhere = anatomy.per_pixel(0.022 * rng.lognormal(0, 0.8) * rng.lognormal(0, 0.25, anatomy.num_cells))
+    light: FloatImage = everywhere * anatomy.slope * np.exp(0.6 * anatomy.canvas.noise(rng, 0.25))
     shown = anatomy.plan.cell_labels
-    strength = rng.lognormal(0, recipe.expression_spread, anatomy.num_cells) * recipe.contrast * rng.uniform(0.5, 1.1)
+    strength = (
+        rng.lognormal(0, recipe.expression_spread, anatomy.num_cells)
+        * recipe.contrast
+        * rng.uniform(0.5, 1.1)
+    )
     for index, key in enumerate(CLASS_SET.keys):
         if index == NEGATIVE or not shown[:, index].any():
             continue
@@ -138,7 +153,8 @@ def _protein(
             light = light + microtubule_pattern(anatomy, filaments, amplitudes, rng)
         else:
             light = light + _PATTERNS[key](anatomy, amplitudes, rng)
-    return light
+    # The operator turns the gain down where too much would be overexposed, never up: a dark channel stays dark.
+    return light / np.float32(max(float(np.quantile(light[::3, ::3], 0.995)), 1.0))
 
 
 def _visible(anatomy: Anatomy, field_id: str) -> Segmentation:

@@ -74,7 +74,9 @@ def grow_filaments(
     living = np.ones(len(owners), dtype=bool)
     if not enters_nucleus:
         living = anatomy.nuclei[canvas.pixels_at(position)] == 0
-    kicks = rng.standard_normal((num_steps, len(owners)), dtype=np.float32) * np.float32(wander * np.sqrt(step_um))
+    kicks = rng.standard_normal((num_steps, len(owners)), dtype=np.float32) * np.float32(
+        wander * np.sqrt(step_um)
+    )
     for step in range(num_steps):
         pixels = canvas.pixels_at(position)
         living = living & (anatomy.cells[pixels] == owners) & (step * step_um < lengths_um)
@@ -106,7 +108,9 @@ def draw_filaments(
         How unevenly the label sits on them: deviation of its logarithm.
     """
     canvas = anatomy.canvas
-    step_um = float(np.linalg.norm(filaments.nodes_um[:, 1:2] - filaments.nodes_um[:, :1], axis=2).max(initial=0))
+    step_um = float(
+        np.linalg.norm(filaments.nodes_um[:, 1:2] - filaments.nodes_um[:, :1], axis=2).max(initial=0)
+    )
     num_parts = max(int(np.ceil(step_um / (0.75 * canvas.pixel_size_um))), 1)
     joined = filaments.alive[:, :-1] & filaments.alive[:, 1:]
     begin, end = filaments.nodes_um[:, :-1][joined], filaments.nodes_um[:, 1:][joined]

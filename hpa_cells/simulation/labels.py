@@ -18,13 +18,13 @@ __all__ = ["CellState", "FieldPlan", "SimulatedLabels", "draw_plan", "field_stre
 _GOLDEN_RATIO = (np.sqrt(5) - 1) / 2
 _SPINDLE = CLASS_SET.index("mitotic_spindle")
 _PRESENCE = np.array([PRESENCE[key] for key in CLASS_SET.keys])
-_EXTRA_RATE = np.array([EXTRA_RATE[key] if key in EXTRA_RATE else 0.0 for key in CLASS_SET.keys])
+_EXTRA_RATE = np.array([EXTRA_RATE.get(key, 0.0) for key in CLASS_SET.keys])
 # In mitosis the nucleus is dissolved: what is defined by it cannot be shown.
 _NEEDS_A_NUCLEUS = np.array(["nucle" in key for key in CLASS_SET.keys])
 
 
 class CellState(IntEnum):
-    """Where a cell is in its life."""
+    """Where a cell is in its life; from `PROMETAPHASE` on it is in mitosis."""
 
     INTERPHASE = 0
     BINUCLEATED = 1
@@ -32,15 +32,10 @@ class CellState(IntEnum):
     METAPHASE = 3
     ANAPHASE = 4
 
-    @property
-    def is_mitotic(self) -> bool:
-        """Whether the nucleus is dissolved and the chromosomes are condensed."""
-        return self >= CellState.PROMETAPHASE
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FieldPlan:
-    """What is decided of a field before anything is drawn. N cells, K classes; row `i` is the cell with id `i + 1`.
+    """What is decided of a field before it is drawn. N cells, K classes; row `i` is the cell with id `i + 1`.
 
     Attributes
     ----------
@@ -58,6 +53,12 @@ class FieldPlan:
     field_labels: NDArray[np.bool_]
     cell_labels: NDArray[np.bool_]
     states: NDArray[np.int8]
+
+    @property
+    def mitotic(self) -> NDArray[np.bool_]:
+        """(N,) bool, the cells whose nucleus is dissolved and whose chromosomes are condensed."""
+        mitotic: NDArray[np.bool_] = self.states >= CellState.PROMETAPHASE
+        return mitotic
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,11 +135,13 @@ def _draw_cell_line(recipe: Recipe, rng: np.random.Generator) -> CellLine:
 
 
 def _draw_label_set(recipe: Recipe, index: int) -> NDArray[np.bool_]:
-    """A label set by a golden-ratio sequence over the index: any run of fields has nearly the wanted frequencies."""
+    """A label set, by a golden-ratio sequence: any run of fields has nearly the wanted frequencies."""
     sets, _ = label_sets()
     offset = np.random.default_rng(recipe.seed).random()
     position = (offset + index * _GOLDEN_RATIO) % 1.0
-    return sets[min(int(np.searchsorted(_ends(recipe.class_floor), position, side="right")), len(sets) - 1)]
+    row = np.searchsorted(_ends(recipe.class_floor), position, side="right")
+    drawn: NDArray[np.bool_] = sets[min(int(row), len(sets) - 1)]
+    return drawn
 
 
 @cache
@@ -148,9 +151,10 @@ def _ends(class_floor: float) -> NDArray[np.float64]:
 
 
 def _draw_num_cells(recipe: Recipe, line: CellLine, rng: np.random.Generator) -> int:
-    """Number of cells with their centre in the field: Poisson around a density that differs from field to field."""
-    area_um2 = recipe.height_px * recipe.width_px * recipe.pixel_size_um**2
-    density_per_um2 = recipe.crowding / line.spacing_um**2 * rng.lognormal(-0.06, 0.35)
+    """Number of cells with their centre in the field or its margin; fields differ in density."""
+    height_um, width_um = recipe.height_px * recipe.pixel_size_um, recipe.width_px * recipe.pixel_size_um
+    area_um2 = (height_um + 2 * line.margin_um) * (width_um + 2 * line.margin_um)
+    density_per_um2 = recipe.crowding / line.spacing_um**2 * rng.lognormal(-0.4, 0.4)
     return 1 + int(rng.poisson(max(area_um2 * density_per_um2 - 1, 0.0)))
 
 

@@ -1,4 +1,10 @@
-"""From light in the sample to the numbers in the files: microscope, camera and scaling."""
+"""From light in the sample to the numbers in the files: microscope, detector and scaling.
+
+References
+----------
+.. [1] Anscombe, Biometrika 35:246 (1948); with read noise: Murtagh, Starck and Bijaoui, Astronomy and Astrophysics
+   Supplement 112:179 (1995).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +20,11 @@ __all__ = ["expose"]
 # Deviation of the point spread function in um, by channel: 0.21 wavelengths / NA 1.4, wider for real samples.
 _SPREAD_UM = {Channel.MICROTUBULES: 0.12, Channel.PROTEIN: 0.11, Channel.NUCLEUS: 0.1, Channel.ER: 0.12}
 # Where a channel's light also shows: the dyes next to it in the spectrum.
-_LEAKS = ((Channel.NUCLEUS, Channel.PROTEIN), (Channel.PROTEIN, Channel.MICROTUBULES), (Channel.ER, Channel.MICROTUBULES))
+_LEAKS = (
+    (Channel.NUCLEUS, Channel.PROTEIN),
+    (Channel.PROTEIN, Channel.MICROTUBULES),
+    (Channel.ER, Channel.MICROTUBULES),
+)
 _HAZE_UM = 2.5
 _REFERENCE_PIXEL_UM = 0.08
 
@@ -60,21 +70,25 @@ def _haze(canvas: Canvas, image: FloatImage) -> FloatImage:
 
 def _lamp(canvas: Canvas, unevenness: float, rng: np.random.Generator) -> FloatImage:
     """(H, W) from 1 - unevenness to 1: brightest somewhere near the middle."""
-    rows = np.linspace(-1, 1, canvas.height_px, dtype=np.float32)[:, None] - np.float32(rng.uniform(-0.4, 0.4))
-    columns = np.linspace(-1, 1, canvas.width_px, dtype=np.float32)[None, :] - np.float32(rng.uniform(-0.4, 0.4))
+    rows = np.linspace(-1, 1, canvas.height_px, dtype=np.float32)[:, None] - np.float32(
+        rng.uniform(-0.4, 0.4)
+    )
+    columns = np.linspace(-1, 1, canvas.width_px, dtype=np.float32)[None, :] - np.float32(
+        rng.uniform(-0.4, 0.4)
+    )
     distance = rows**2 + columns**2
     lamp: FloatImage = 1 - np.float32(unevenness) * distance / distance.max()
     return lamp
 
 
-def _detect(
-    image: FloatImage, recipe: Recipe, rng: np.random.Generator, pixel_size_um: float
-) -> FloatImage:
+def _detect(image: FloatImage, recipe: Recipe, rng: np.random.Generator, pixel_size_um: float) -> FloatImage:
     """Photon and read noise, less the offset that the microscope subtracts."""
-    photons = np.float32(recipe.photons * (pixel_size_um / _REFERENCE_PIXEL_UM) ** 2)
+    photons = np.float32(recipe.photons * rng.lognormal(0, 0.4) * (pixel_size_um / _REFERENCE_PIXEL_UM) ** 2)
+    # A Gaussian added to the square root is Poisson noise and that of reading, to a few percent [1]_.
+    steady = np.float32(0.375) + (photons * np.float32(recipe.read_noise)) ** 2
     noise = rng.standard_normal(image.shape, dtype=np.float32)
-    # A Gaussian in the square root is a Poisson number to within a few percent from a mean of one on (Anscombe).
-    counted = (np.sqrt(photons * (image + np.float32(recipe.background)) + 0.375) + 0.5 * noise) ** 2 - 0.375
-    read = np.float32(recipe.read_noise) * rng.standard_normal(image.shape, dtype=np.float32)
-    detected: FloatImage = counted / photons + read - np.float32(1.5 * (recipe.background + recipe.read_noise))
+    counted = (
+        np.sqrt(photons * (image + np.float32(recipe.background)) + steady) + 0.5 * noise
+    ) ** 2 - steady
+    detected: FloatImage = counted / photons - np.float32(1.5 * (recipe.background + recipe.read_noise))
     return detected

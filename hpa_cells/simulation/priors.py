@@ -2,8 +2,8 @@
 
 Sources
 -------
-.. [1] The label table of the 2021 challenge (21,806 training fields, 19 classes): Le et al., Nature Methods 19:1221
-   (2022), doi:10.1038/s41592-022-01606-z.
+.. [1] The label table of the 2021 challenge (21,806 training fields, 19 classes): Le et al., Nature Methods
+   19:1221 (2022), doi:10.1038/s41592-022-01606-z.
 .. [2] 5,090 cells of 328 public fields of the challenge's test set, labelled one by one; same paper.
 """
 
@@ -46,7 +46,7 @@ _LABEL_SETS: Final = """
 10+11+13:5 13+15:5
 """
 
-# P(a cell shows the class | its field carries it) [2]_; a field labelled Negative has cells that show nothing.
+# P(a cell shows the class | its field carries it) [2]_; in a field labelled Negative no cell shows anything.
 PRESENCE: Final[dict[str, float]] = {
     "nucleoplasm": 0.783,
     "nuclear_membrane": 0.740,
@@ -69,8 +69,8 @@ PRESENCE: Final[dict[str, float]] = {
     "negative": 1.0,
 }
 
-# P(a cell shows the class | its field does not carry it) [2]_, where above zero. Negative is what a cell without any
-# other class shows, so it is not drawn.
+# P(a cell shows the class | its field does not carry it) [2]_, where above zero. Negative is not drawn: it is what a
+# cell without any other class shows.
 EXTRA_RATE: Final[dict[str, float]] = {
     "nucleoplasm": 0.0100,
     "nuclear_membrane": 0.0006,
@@ -111,7 +111,7 @@ def label_sets() -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
 
 
 def with_floor(sets: NDArray[np.bool_], shares: NDArray[np.float64], floor: float) -> NDArray[np.float64]:
-    """Shares of label sets changed as little as needed for every class to be on at least `floor` of the fields.
+    """Shares of label sets, changed as little as needed to have every class on `floor` of the fields.
 
     Parameters
     ----------
@@ -124,8 +124,8 @@ def with_floor(sets: NDArray[np.bool_], shares: NDArray[np.float64], floor: floa
 
     Returns
     -------
-    (S,) float64 that sum to 1. Sets of rare classes are raised by one factor a class, repeated until all classes are
-    there (iterative proportional fitting).
+    (S,) float64 that sum to 1. Sets of rare classes are raised by one factor a class, again and again until all
+    are there (iterative proportional fitting).
     """
     raised = shares.copy()
     frequencies = raised @ sets

@@ -1,4 +1,4 @@
-"""The recipe of a simulated data set: everything that decides what its fields look like and how weak its labels are."""
+"""The recipe of a simulated data set: what its fields look like and how weak its labels are."""
 
 from __future__ import annotations
 
@@ -97,11 +97,11 @@ class Recipe:
     label_noise: float = 0.02
     weakness: float = 1.0
     agreement: float = 1.5
-    mitotic_share: float = 0.03
+    mitotic_share: float = 0.02
     binucleated_share: float = 0.03
     contrast: float = 1.0
     expression_spread: float = 0.35
-    photons: float = 60.0
+    photons: float = 220.0
     read_noise: float = 0.008
     background: float = 0.01
     bleed_through: float = 0.015

@@ -72,7 +72,7 @@ def slow_folds(labels: np.ndarray, names: np.ndarray, num_folds: int, seed: int)
     groups = sorted(set(names.tolist()))
     share = {group: columns[names == group].sum(axis=0) / totals for group in groups}
     order = [groups[position] for position in np.random.default_rng(seed).permutation(len(groups))]
-    order.sort(key=lambda group: -np.square(share[group]).sum())
+    order.sort(key=lambda group: -np.floor(np.log2(np.square(share[group]).sum())))
     held = np.zeros((num_folds, columns.shape[1]))
     fold_of_group = {}
     for group in order:

@@ -7,7 +7,8 @@ from hpa_cells.fields.source import UnreadableImageError
 
 
 def ome(attributes: str) -> str:
-    return f'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image><Pixels {attributes}/></Image></OME>'
+    schema = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
+    return f'<OME xmlns="{schema}"><Image><Pixels {attributes}/></Image></OME>'
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ MakeTable = Callable[..., CellTable]
 
 @pytest.fixture(scope="session")
 def make_table() -> MakeTable:
-    """A function that makes a table of label images, by field, and probabilities (N, up to K) of their cells."""
+    """A function that makes a table of label images, by field, and probabilities (N, up to K)."""
 
     def make(
         images: Mapping[str, NDArray[np.int32]],

@@ -135,13 +135,13 @@ def grid(height: int, width: int, block: int) -> Labels:
 
 
 def random_fields(rng: np.random.Generator) -> dict[str, tuple[Labels, Labels]]:
-    """Predicted and true label images: true cells on a grid; predicted ones shifted, merged, lost, renumbered."""
+    """Predicted and true label images: a grid, and the same shifted, with cells lost and renumbered."""
     images = {}
     for index in range(rng.integers(1, 6)):
         height, width = rng.integers(10, 31, 2)
         truth = grid(height, width, int(rng.integers(5, 9)))
         truth[np.isin(truth, rng.choice(np.unique(truth), 2))] = 0
-        predicted = np.roll(truth, rng.integers(-2, 3, 2), (0, 1))
+        predicted = np.roll(truth, rng.integers(-1, 2, 2), (0, 1))
         present = np.unique(predicted)
         renumbered = rng.permutation(np.arange(len(present)) * 5)
         renumbered[rng.random(len(present)) < 0.1] = 0
@@ -153,7 +153,7 @@ def random_fields(rng: np.random.Generator) -> dict[str, tuple[Labels, Labels]]:
 def random_tables(
     rng: np.random.Generator, make_table: MakeTable
 ) -> tuple[CellTable, CellTable, dict[str, tuple[Labels, Labels]]]:
-    """A prediction and a truth with many ties, some classes without truths, some cells without a confidence."""
+    """Tables with many ties, some classes without truths, some cells without a confidence."""
     images = random_fields(rng)
     num_predicted, num_truths = (
         sum(len(np.setdiff1d(pair[side], 0)) for pair in images.values()) for side in (0, 1)
@@ -161,7 +161,7 @@ def random_tables(
     confidences = rng.choice([2, 8, 1000]) ** -1.0 * rng.integers(0, 8, (num_predicted, NUM_CLASSES))
     confidences = np.where(rng.random(confidences.shape) < 0.05, np.nan, confidences)
     confidences[:, rng.random(NUM_CLASSES) < 0.05] = np.nan
-    labels = rng.random((num_truths, NUM_CLASSES)) < rng.choice([0.0, 0.02, 0.3, 0.9], NUM_CLASSES)
+    labels = rng.random((num_truths, NUM_CLASSES)) < rng.choice([0.0, 0.1, 0.3, 0.9], NUM_CLASSES)
     predicted = make_table({name: pair[0] for name, pair in images.items()}, confidences)
     truth = make_table({name: pair[1] for name, pair in images.items()}, labels)
     return predicted, truth, images

@@ -1,0 +1,165 @@
+"""``hpa-cells explore``: statistics and anomalies of label tables and fields, before training on them."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+
+from hpa_cells.atomic import replaced_on_success
+from hpa_cells.classes import get_class_set
+from hpa_cells.commands.app import FieldsFailedError
+from hpa_cells.commands.progress import field_progress
+from hpa_cells.commands.settings import to_settings
+from hpa_cells.commands.workers import worker_processes
+from hpa_cells.explore import (
+    AnomalySettings,
+    FieldStatistics,
+    co_occurrence,
+    field_statistics,
+    find_anomalies,
+    label_combinations,
+    label_counts,
+    labels_per_field,
+    write_intensity_figure,
+    write_label_figure,
+)
+from hpa_cells.fields import FieldSource, LabelTable, read_field, read_label_table, scan_fields
+from hpa_cells.prediction import FAILURES_FILE, Failure, write_failures
+from hpa_cells.types import Channel
+
+__all__ = ["run"]
+
+log = logging.getLogger(__name__)
+
+
+def run(cfg: DictConfig) -> None:
+    """Write tables and figures of `labels`, `fields` or both to `out`, and print the gist.
+
+    Raises
+    ------
+    ValueError
+        If neither is given.
+    FieldsFailedError
+        If fields could not be read; all others are in the tables.
+    """
+    if cfg.labels is None and cfg.fields is None:
+        raise ValueError("Nothing to explore: give labels=train.csv, fields=DIR or both.")
+    out, settings = Path(cfg.out), to_settings(AnomalySettings, cfg.anomalies)
+    table = None
+    if cfg.labels is not None:
+        table = read_label_table(cfg.labels, get_class_set(cfg.class_set) if cfg.class_set else None)
+        _explore_labels(table, out)
+    if cfg.fields is not None:
+        statistics, failures = _read_fields(cfg.fields, workers=cfg.workers, pixel_size_um=cfg.pixel_size_um)
+        _explore_fields(statistics, settings, out)
+        if table is not None:
+            found = {field.field_id for field in statistics} | {failure.field_id for failure in failures}
+            _compare_ids(table, found, out)
+        write_failures(out, failures)
+        _conclude(out, failures)
+
+
+def _explore_labels(table: LabelTable, out: Path) -> None:
+    counts, together, per_field = label_counts(table), co_occurrence(table), labels_per_field(table)
+    _write(counts, out / "label_counts.csv")
+    _write(together.reset_index(), out / "label_co_occurrence.csv")
+    _write(per_field, out / "labels_per_field.csv")
+    _write(label_combinations(table), out / "label_combinations.csv")
+    write_label_figure(counts, together, table.class_set, out / "labels.png")
+    shown = counts.sort_values("num_fields", ascending=False, kind="stable")
+    _print(
+        f"{len(table):,} labelled fields, {table.class_set.name}",
+        pd.DataFrame(
+            {
+                "location": shown["name"],
+                "fields": shown["num_fields"].map("{:,}".format),
+                "share": shown["share"].map("{:.1%}".format),
+                "alone": shown["num_alone"].map("{:,}".format),
+            }
+        ),
+    )
+
+
+def _read_fields(
+    location: str, *, workers: int, pixel_size_um: float | None
+) -> tuple[list[FieldStatistics], list[Failure]]:
+    # Whatever a field lacks is something to tell, and no reason to leave it out.
+    sources, problems = scan_fields(location, optional=frozenset(Channel))
+    statistics: list[FieldStatistics] = []
+    failures = [Failure(field_id=each.field_id, stage="find", error=each.message) for each in problems]
+    work = partial(_statistics_of, pixel_size_um=pixel_size_um)
+    with worker_processes(workers) as run_all, field_progress("explore", len(sources)) as progress:
+        for outcome in run_all(work, sources):
+            if isinstance(outcome, Failure):
+                failures.append(outcome)
+                progress.note(f"{outcome.field_id} failed to {outcome.stage}: {outcome.error}")
+            else:
+                statistics.append(outcome)
+            progress.advance()
+    return statistics, failures
+
+
+def _statistics_of(source: FieldSource, *, pixel_size_um: float | None) -> FieldStatistics | Failure:
+    try:
+        return field_statistics(read_field(source, pixel_size_um=pixel_size_um))
+    except (OSError, ValueError) as error:
+        return Failure(field_id=source.field_id, stage="read", error=str(error))
+
+
+def _explore_fields(statistics: list[FieldStatistics], settings: AnomalySettings, out: Path) -> None:
+    if not statistics:
+        return
+    channels = pd.DataFrame([row for field in statistics for row in field.channels])
+    anomalies = find_anomalies(statistics, settings)
+    _write(channels, out / "channels.csv")
+    _write(anomalies, out / "anomalies.csv")
+    write_intensity_figure(channels, anomalies, out / "intensities.png")
+    shapes = channels.groupby(["height_px", "width_px", "num_bits", "pixel_size_um"])["field_id"].nunique()
+    _print(f"{len(statistics):,} fields", shapes.rename("fields").reset_index())
+    kinds = anomalies.groupby(["kind", "channel"])["field_id"].agg(["nunique", "first"]).reset_index()
+    _print(
+        f"anomalies ({anomalies['field_id'].nunique():,} fields)",
+        kinds.rename(columns={"nunique": "fields", "first": "for example"}),
+    )
+
+
+def _compare_ids(table: LabelTable, found: set[str], out: Path) -> None:
+    """Put on record which labels have no field and which fields no label."""
+    labelled = set(table.field_ids)
+    rows = [(field_id, "no field") for field_id in sorted(labelled - found)]
+    rows += [(field_id, "no label") for field_id in sorted(found - labelled)]
+    _write(pd.DataFrame(rows, columns=["field_id", "problem"]), out / "unmatched.csv")
+    log.info(
+        "%d labels have no field and %d fields have no label: see %s.",
+        len(labelled - found),
+        len(found - labelled),
+        out / "unmatched.csv",
+    )
+
+
+def _conclude(out: Path, failures: list[Failure]) -> None:
+    if failures:
+        raise FieldsFailedError(
+            f"{len(failures)} fields could not be read; see {out / FAILURES_FILE}. "
+            f"The first: {failures[0].error}"
+        )
+
+
+def _write(rows: pd.DataFrame, path: Path) -> None:
+    with replaced_on_success(path) as temporary:
+        rows.to_csv(temporary, index=False)
+
+
+def _print(title: str, rows: pd.DataFrame) -> None:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for position, column in enumerate(rows.columns):
+        table.add_column(str(column), justify="left" if position == 0 else "right")
+    for row in rows.itertuples(index=False):
+        table.add_row(*(f"{value:g}" if isinstance(value, float) else str(value) for value in row))
+    Console().print(table)

@@ -1,0 +1,117 @@
+"""``hpa-cells segment``: the label images of cells and nuclei of every field at a place."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from hpa_cells import __version__
+from hpa_cells.atomic import replaced_on_success
+from hpa_cells.commands.app import FieldsFailedError
+from hpa_cells.commands.progress import field_progress
+from hpa_cells.commands.workers import worker_processes
+from hpa_cells.fields import FieldSource, read_field, scan_fields
+from hpa_cells.prediction import FAILURES_FILE, Failure, write_failures
+from hpa_cells.segmentation import Segmenter, is_written, write_segmentation
+
+__all__ = ["run"]
+
+log = logging.getLogger(__name__)
+
+_SETTINGS_FILE = "segmentation.json"
+
+
+def run(cfg: DictConfig) -> None:
+    """Write ``<id>_cells.png`` and ``<id>_nuclei.png`` of each field to `out`; finished fields stay.
+
+    Raises
+    ------
+    FieldsFailedError
+        If fields failed; all others are finished.
+    """
+    out = Path(cfg.out)
+    segmenter: Segmenter = instantiate(cfg.segmenter)
+    sources, problems = scan_fields(cfg.fields, optional=segmenter.optional_channels)
+    failures = [Failure(field_id=each.field_id, stage="find", error=each.message) for each in problems]
+    _claim(out, cfg)
+    todo = [source for source in sources if not is_written(out, source.field_id)]
+    if len(todo) < len(sources):
+        log.info("%d of %d fields are finished already", len(sources) - len(todo), len(sources))
+
+    work = partial(_segment_field, segmenter=segmenter, out=out, pixel_size_um=cfg.pixel_size_um)
+    try:
+        with worker_processes(cfg.workers) as run_all:
+            _follow(run_all(work, todo), failures, num_fields=len(todo))
+    finally:
+        write_failures(out, failures)
+    _conclude(out, failures, num_fields=len(sources) + len(problems))
+
+
+def _claim(out: Path, cfg: DictConfig) -> None:
+    """Keep the settings beside the label images, so that those of two segmenters never mix.
+
+    Raises
+    ------
+    ValueError
+        If `out` was begun with other settings.
+    """
+    node = {"version": __version__, "pixel_size_um": cfg.pixel_size_um, **cfg.segmenter}
+    wanted = json.loads(json.dumps(node))
+    path = out / _SETTINGS_FILE
+    if not path.exists():
+        with replaced_on_success(path) as temporary:
+            temporary.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+        return
+    found = json.loads(path.read_text(encoding="utf-8"))
+    names = sorted(found.keys() | wanted.keys())
+    differences = [
+        f"{name}: {found.get(name, 'unset')} -> {wanted.get(name, 'unset')}"
+        for name in names
+        if found.get(name) != wanted.get(name)
+    ]
+    if differences:
+        raise ValueError(
+            f"{out} holds label images made with other settings ({'; '.join(differences)}): choose another "
+            "`out`, or repeat the command with those settings to go on."
+        )
+
+
+def _segment_field(
+    source: FieldSource, *, segmenter: Segmenter, out: Path, pixel_size_um: float | None
+) -> Failure | None:
+    """Segment one field and write its label images, or say why it cannot be segmented."""
+    stage = "read"
+    try:
+        field = read_field(source, pixel_size_um=pixel_size_um)
+        stage = "segment"
+        [segmentation] = segmenter.segment([field])
+    except (OSError, ValueError, TypeError) as error:
+        return Failure(field_id=source.field_id, stage=stage, error=str(error))
+    # A full disk is no fault of this field: an error in writing ends the run.
+    write_segmentation(segmentation, out)
+    return None
+
+
+def _follow(outcomes: Iterable[Failure | None], failures: list[Failure], *, num_fields: int) -> None:
+    """Run to the end, collecting failures as they come, so that they are on record also after a stop."""
+    with field_progress("segment", num_fields) as progress:
+        for failure in outcomes:
+            if failure is not None:
+                failures.append(failure)
+                progress.note(f"{failure.field_id} failed to {failure.stage}: {failure.error}")
+            progress.advance()
+
+
+def _conclude(out: Path, failures: list[Failure], *, num_fields: int) -> None:
+    if failures:
+        raise FieldsFailedError(
+            f"{len(failures)} of {num_fields} fields failed; see {out / FAILURES_FILE}. "
+            f"The first: {failures[0].error} The same command keeps the others and tries these again."
+        )
+    log.info("%s: label images of %d fields", out, num_fields)

@@ -1,0 +1,56 @@
+"""The formats as the user chooses them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hpa_cells.export import CsvFormat, Kaggle2018Format, Kaggle2021Format, SubmissionFormat
+from hpa_cells.table import CellTable
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "message"),
+    [
+        (Kaggle2021Format, {"min_confidence": 1.5}, r"format\.min_confidence is 1\.5"),
+        (Kaggle2021Format, {"max_classes": 0}, r"format\.max_classes is 0: give at least 1"),
+        (Kaggle2018Format, {"threshold": -0.1}, r"format\.threshold is -0\.1"),
+    ],
+)
+def test_settings_out_of_range(kind: type, settings: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        kind(**settings)
+
+
+def test_submissions_can_be_checked_and_a_table_cannot() -> None:
+    assert isinstance(Kaggle2021Format(), SubmissionFormat)
+    assert isinstance(Kaggle2018Format(), SubmissionFormat)
+    assert not isinstance(CsvFormat(), SubmissionFormat)
+
+
+def test_thresholds_of_a_checkpoint(make_table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from types import SimpleNamespace
+
+    import hpa_cells.models
+
+    table = make_table({"a": np.ones((4, 5), np.int32)}, class_set="hpa2018")
+    thresholds = np.full(28, 2, np.float32)
+    thresholds[[3, 5]] = [0, np.nan]
+    checkpoint = SimpleNamespace(class_set=table.class_set, thresholds=thresholds)
+    monkeypatch.setattr(hpa_cells.models, "load_checkpoint", lambda folder: checkpoint)
+    Kaggle2018Format(threshold=0.0, model="model").write(table, tmp_path / "s.csv")
+    assert (tmp_path / "s.csv").read_text() == "Id,Predicted\na,3 5\n"
+
+
+def test_thresholds_for_other_classes(make_table, small_table: CellTable, tmp_path, monkeypatch) -> None:
+    from types import SimpleNamespace
+
+    import hpa_cells.models
+
+    table = make_table({"a": np.ones((4, 5), np.int32)}, class_set="hpa2018")
+    checkpoint = SimpleNamespace(class_set=small_table.class_set, thresholds=np.zeros(19, np.float32))
+    monkeypatch.setattr(hpa_cells.models, "load_checkpoint", lambda folder: checkpoint)
+    with pytest.raises(ValueError, match=r"model has thresholds for the classes of hpa2021"):
+        Kaggle2018Format(model="model").write(table, tmp_path / "s.csv")

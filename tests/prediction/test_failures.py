@@ -1,0 +1,85 @@
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import pandas as pd
+import pytest
+
+from hpa_cells.prediction.failures import FAILURES_FILE, Failure, at_stage, attempt, write_failures
+
+
+@dataclass(frozen=True)
+class Item:
+    field_id: str
+
+
+ITEMS = [Item(name) for name in "abcd"]
+
+
+class Recorder:
+    """Gives back the names of the fields; refuses calls with a guilty one among them."""
+
+    def __init__(self, guilty: str, error: BaseException) -> None:
+        self.guilty, self.error = guilty, error
+        self.calls: list[str] = []
+
+    def __call__(self, items: Sequence[Item]) -> list[str]:
+        self.calls.append("".join(item.field_id for item in items))
+        with at_stage("segment"):
+            if set(self.guilty) & set(self.calls[-1]):
+                raise self.error
+        return list(self.calls[-1])
+
+
+def test_without_failure_one_call_does_it() -> None:
+    recorder = Recorder("", ValueError())
+    assert attempt(recorder, ITEMS) == ["a", "b", "c", "d"]
+    assert recorder.calls == ["abcd"]
+
+
+def test_only_the_guilty_ones_are_lost() -> None:
+    recorder = Recorder("bd", ValueError("Field is odd."))
+    failed = [Failure(field_id=name, stage="segment", error="Field is odd.") for name in "bd"]
+    assert attempt(recorder, ITEMS) == ["a", failed[0], "c", failed[1]]
+    assert recorder.calls == ["abcd", "a", "b", "c", "d"]
+
+
+def test_no_fields() -> None:
+    assert attempt(Recorder("a", ValueError()), []) == []
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("o"), TypeError("t"), ZeroDivisionError("z"), MemoryError("m"), cv2.error("c")]
+)
+def test_what_a_field_may_be_blamed_for(error: Exception) -> None:
+    [failure] = attempt(Recorder("a", error), ITEMS[:1])
+    assert failure == Failure(field_id="a", stage="segment", error=str(error))
+
+
+def test_an_error_without_words_is_named() -> None:
+    [failure] = attempt(Recorder("a", MemoryError()), ITEMS[:1])
+    assert failure == Failure(field_id="a", stage="segment", error="MemoryError")
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyError, AttributeError, KeyboardInterrupt])
+def test_a_fault_of_the_program_is_not_hidden(error: type[BaseException]) -> None:
+    with pytest.raises(error):
+        attempt(Recorder("a", error()), ITEMS)
+
+
+def test_the_file_of_failures(tmp_path: Path) -> None:
+    failures = [
+        Failure(field_id="a,b", stage="read", error='Two\nlines and "quotes".'),
+        Failure(field_id="c", stage="find", error="No red."),
+    ]
+    path = write_failures(tmp_path / "run", failures)
+    assert path == tmp_path / "run" / FAILURES_FILE
+    rows = pd.read_csv(path)
+    assert rows.columns.tolist() == ["field_id", "stage", "error"]
+    assert [Failure(**row) for row in rows.to_dict("records")] == failures
+
+
+def test_without_failures_the_file_has_its_header_only(tmp_path: Path) -> None:
+    write_failures(tmp_path, [Failure(field_id="a", stage="read", error="gone")])
+    assert write_failures(tmp_path, []).read_text() == "field_id,stage,error\n"
