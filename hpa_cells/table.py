@@ -176,10 +176,12 @@ class TableWriter:
     Raises
     ------
     ValueError
-        If the folder holds shards made with other settings.
+        If the folder holds shards made with other settings, or a shard would hold no field.
     """
 
     def __init__(self, folder: Path, *, provenance: Provenance, shard_fields: int = 64) -> None:
+        if shard_fields < 1:
+            raise ValueError(f"shard_fields is {shard_fields}: give at least 1.")
         self._folder = folder
         self._provenance = provenance
         self._class_set = get_class_set(provenance.class_set)

@@ -113,6 +113,11 @@ def test_a_run_of_empty_fields_only(tmp_path: Path) -> None:
     assert table.cells[Column.CELL_ID].dtype == np.int32
 
 
+def test_a_shard_holds_a_field(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="shard_fields is 0: give at least 1"):
+        TableWriter(tmp_path, provenance=PROVENANCE, shard_fields=0)
+
+
 def test_no_field_no_shard(tmp_path: Path) -> None:
     write(tmp_path / "run", {})
     assert list((tmp_path / "run").iterdir()) == []

@@ -15,12 +15,12 @@ from typing import TypeAlias
 
 import pandas as pd
 
-from hpa_cells.commands.settings import compose
+from hpa_cells.commands.settings import compose, refuse_misspelt
 from hpa_cells.table import read_table
 
 __all__ = ["evaluate", "explore", "export", "predict", "report", "segment", "simulate", "train"]
 
-Setting: TypeAlias = "bool | int | float | str | Path | Sequence[Setting] | Mapping[str, Setting] | None"
+Setting: TypeAlias = "bool | int | float | str | Path | Sequence[Setting] | None"
 
 
 def simulate(*, out: Path | str, overrides: Sequence[str] = (), **settings: Setting) -> Path:
@@ -149,8 +149,8 @@ def explore(*, out: Path | str, overrides: Sequence[str] = (), **settings: Setti
 
 def _run(verb: str, settings: Mapping[str, Setting], overrides: Sequence[str]) -> None:
     named = [f"{name}={_in_hydra_grammar(value)}" for name, value in settings.items()]
-    cfg = compose(verb, [*named, *overrides])
-    import_module(f"hpa_cells.commands.{verb}").run(cfg)
+    refuse_misspelt(verb, [*named, *overrides])
+    import_module(f"hpa_cells.commands.{verb}").run(compose(verb, [*named, *overrides]))
 
 
 def _in_hydra_grammar(value: Setting) -> str:
@@ -169,10 +169,6 @@ def _in_hydra_grammar(value: Setting) -> str:
         return repr(value)
     if isinstance(value, str | Path):
         return _quoted(str(value))
-    if isinstance(value, Mapping):
-        return (
-            "{" + ",".join(f"{_quoted(key)}:{_in_hydra_grammar(each)}" for key, each in value.items()) + "}"
-        )
     return "[" + ",".join(map(_in_hydra_grammar, value)) + "]"
 
 

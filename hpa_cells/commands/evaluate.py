@@ -37,6 +37,7 @@ _TITLES: Final = {
 
 def run(cfg: DictConfig) -> None:
     """Write ``scores.json`` and ``per_class.csv`` to `out` and print them."""
+    out = Path(cfg.out)
     _check_choice("missing_fields", cfg.missing_fields, ("error", "no_cells", "leave_out"))
     _check_choice("ties", cfg.ties, ("order", "average"))
     thresholds = instantiate(cfg.thresholds)
@@ -51,7 +52,7 @@ def run(cfg: DictConfig) -> None:
         )
         for name, table in _read_tables(cfg.table).items()
     }
-    _write(Path(cfg.out), scores, cfg)
+    _write(out, scores, cfg)
     _show(scores, Console())
 
 

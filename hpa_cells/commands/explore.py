@@ -122,6 +122,9 @@ def _explore_fields(statistics: list[FieldStatistics], settings: AnomalySettings
     write_intensity_figure(channels, anomalies, out / "intensities.png")
     shapes = channels.groupby(["height_px", "width_px", "num_bits", "pixel_size_um"])["field_id"].nunique()
     _print(f"{len(statistics):,} fields", shapes.rename("fields").reset_index())
+    if anomalies.empty:
+        log.info("No field is odd in any way that is looked for.")
+        return
     kinds = anomalies.groupby(["kind", "channel"])["field_id"].agg(["nunique", "first"]).reset_index()
     _print(
         f"anomalies ({anomalies['field_id'].nunique():,} fields)",

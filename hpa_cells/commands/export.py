@@ -28,7 +28,7 @@ def run(cfg: DictConfig) -> None:
             )
         _check(file_format, Path(cfg.check), _expected(cfg.sample_submission))
         return
-    table, out = read_table(cfg.table), Path(cfg.out)
+    out, table = Path(cfg.out), read_table(cfg.table)
     expected = _expected(cfg.sample_submission or table)
     path = out if out.suffix else out / file_format.file_name
     file_format.write(table, path)
@@ -48,5 +48,6 @@ def _check(file_format: SubmissionFormat, path: Path, expected: ExpectedFields |
     if problems:
         shown = "".join(f"\n  {problem}" for problem in problems[:_NUM_SHOWN])
         more = f"\n  and {len(problems) - _NUM_SHOWN} more" if len(problems) > _NUM_SHOWN else ""
-        raise ValueError(f"{path} has {len(problems)} problems, correct them before submitting:{shown}{more}")
+        number = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise ValueError(f"{path} has {number}, to be corrected before it is submitted:{shown}{more}")
     log.info("%s is valid", path)

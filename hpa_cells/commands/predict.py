@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,19 @@ __all__ = ["run"]
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _PlainSettings:
+    """The settings of ``conf/predict.yaml`` that are in no group, for their types to be checked."""
+
+    pixel_size_um: float | None
+    embeddings: bool
+    device: str
+    half_precision: bool
+    batch_cells: int
+    segment_fields: int
+    shard_fields: int
+
+
 def run(cfg: DictConfig) -> None:
     """Write ``cells-*.parquet``, ``fields-*.parquet`` and ``failures.csv`` to `out`; finished fields stay.
 
@@ -46,16 +59,17 @@ def run(cfg: DictConfig) -> None:
         If fields failed; all others are finished.
     """
     out = Path(cfg.out)
-    settings = _settings(cfg)
+    plain = to_settings(_PlainSettings, OmegaConf.masked_copy(cfg, list(_PlainSettings.__slots__)))
+    settings = _settings(cfg, plain)
     segmenter, runner = instantiate(cfg.segmenter), instantiate(cfg.runner)
     checkpoint = load_checkpoint(cfg.model)
-    checkpoint.model.to(pick_device(cfg.device))
+    checkpoint.model.to(pick_device(plain.device))
     optional = segmenter.optional_channels & checkpoint.optional_channels
     sources, problems = scan_fields(cfg.fields, optional=optional)
     failures = [Failure(field_id=each.field_id, stage="find", error=each.message) for each in problems]
 
     provenance = _provenance(cfg, settings, checkpoint)
-    with TableWriter(out, provenance=provenance, shard_fields=cfg.shard_fields) as writer:
+    with TableWriter(out, provenance=provenance, shard_fields=plain.shard_fields) as writer:
         todo = _unfinished(sources, writer)
         outcomes = predict_fields(
             todo, segmenter=segmenter, checkpoint=checkpoint, writer=writer, settings=settings, runner=runner
@@ -67,18 +81,18 @@ def run(cfg: DictConfig) -> None:
     _conclude(out, failures, num_finished=len(sources) + len(problems) - len(failures))
 
 
-def _settings(cfg: DictConfig) -> PredictionSettings:
+def _settings(cfg: DictConfig, plain: _PlainSettings) -> PredictionSettings:
     return PredictionSettings(
-        pixel_size_um=cfg.pixel_size_um,
+        pixel_size_um=plain.pixel_size_um,
         scoring=ScoringSettings(
             symmetries=to_settings(Symmetries, cfg.tta),
-            batch_cells=cfg.batch_cells,
-            half_precision=cfg.half_precision,
+            batch_cells=plain.batch_cells,
+            half_precision=plain.half_precision,
         ),
         fusion=to_settings(Fusion, cfg.fusion),
         area_weight=to_settings(AreaWeight, cfg.area_weight),
-        embeddings=cfg.embeddings,
-        segment_fields=cfg.segment_fields,
+        embeddings=plain.embeddings,
+        segment_fields=plain.segment_fields,
     )
 
 

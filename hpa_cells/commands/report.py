@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import csv
 import logging
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig
-from rich.console import Console
-from rich.progress import track
 
+from hpa_cells.classes import ClassSet
 from hpa_cells.commands.app import FieldsFailedError
+from hpa_cells.commands.progress import field_progress
 from hpa_cells.commands.settings import to_settings
-from hpa_cells.fields import scan_fields
+from hpa_cells.fields import LabelTable, merge_label_tables, read_label_table, scan_fields
 from hpa_cells.report import Failure, ReportSettings, write_report
-from hpa_cells.table import read_table
+from hpa_cells.table import CellTable, read_table
 from hpa_cells.types import Channel
 
 __all__ = ["run"]
@@ -23,11 +24,16 @@ log = logging.getLogger(__name__)
 
 
 def run(cfg: DictConfig) -> None:
-    """Write the report; ends with an error after the page is written if fields could not be read."""
+    """Write ``report.html``, ``overlays/`` and ``montages/`` to `out`.
+
+    Raises
+    ------
+    FieldsFailedError
+        If fields could not be read; the page is written and lists them.
+    """
+    out, folder = Path(cfg.out), Path(cfg.table)
     settings = to_settings(ReportSettings, cfg.page)
-    table_folder, out = Path(cfg.table), Path(cfg.out)
-    table = read_table(table_folder)
-    truth = None if cfg.truth is None else read_table(cfg.truth)
+    table = read_table(folder)
     sources, problems = scan_fields(cfg.fields, optional=frozenset(Channel))
     for problem in problems:
         log.warning("%s", problem.message)
@@ -35,17 +41,22 @@ def run(cfg: DictConfig) -> None:
         table,
         sources,
         out,
-        truth=truth,
-        failures=_failures_of_run(table_folder),
-        title=cfg.title or table_folder.resolve().name,
+        truth=None if cfg.truth is None else _read_truth(Path(cfg.truth), table.class_set),
+        failures=_failures_of_run(folder),
+        title=cfg.title or folder.resolve().name,
         settings=settings,
-        track=lambda field_ids: track(field_ids, "Drawing", console=Console(stderr=True), transient=True),
+        track=_with_progress,
     )
     log.info("%s: %d cells of %d fields", report.page, len(table.cells), len(table.fields))
     if report.unreadable:
         raise FieldsFailedError(
             f"{len(report.unreadable)} fields could not be read and are not shown; {report.page} lists them."
         )
+
+
+def _read_truth(path: Path, class_set: ClassSet) -> CellTable | LabelTable:
+    """A cell table, or the labels of fields in a CSV, mapped to the classes of the run."""
+    return merge_label_tables([read_label_table(path)], class_set) if path.is_file() else read_table(path)
 
 
 def _failures_of_run(folder: Path) -> list[Failure]:
@@ -55,3 +66,10 @@ def _failures_of_run(folder: Path) -> list[Failure]:
         return []
     with path.open(encoding="utf-8", newline="") as file:
         return [Failure(row["field_id"], row["stage"], row["error"]) for row in csv.DictReader(file)]
+
+
+def _with_progress(field_ids: Sequence[str]) -> Iterator[str]:
+    with field_progress("Drawing", len(field_ids)) as progress:
+        for field_id in field_ids:
+            yield field_id
+            progress.advance()

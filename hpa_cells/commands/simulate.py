@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import logging
-import signal
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
@@ -23,8 +17,10 @@ from hpa_cells.atomic import replaced_on_success
 from hpa_cells.cells import cell_rows, field_row
 from hpa_cells.commands.progress import field_progress
 from hpa_cells.commands.settings import to_settings
+from hpa_cells.commands.workers import worker_processes
 from hpa_cells.fields import LabelTable, write_field, write_label_table
 from hpa_cells.simulation import Recipe, SimulatedField, simulate_field, simulate_labels
+from hpa_cells.simulation.field import field_id_of
 from hpa_cells.simulation.priors import CLASS_SET
 from hpa_cells.table import Provenance, TableWriter
 from hpa_cells.types import CellScores
@@ -65,13 +61,9 @@ def run(cfg: DictConfig) -> None:
 
 def _splits(cfg: DictConfig) -> list[_Split]:
     out = Path(cfg.out)
-    for name, lowest, highest in (
-        ("fields", 1, _FIRST_TEST_INDEX),
-        ("test_fields", 0, _FIRST_TEST_INDEX),
-        ("workers", 1, 1024),
-    ):
-        if not lowest <= cfg[name] <= highest:
-            raise ValueError(f"`{name}` is {cfg[name]}, expected {lowest} to {highest}.")
+    for name, lowest in (("fields", 1), ("test_fields", 0)):
+        if not lowest <= cfg[name] <= _FIRST_TEST_INDEX:
+            raise ValueError(f"`{name}` is {cfg[name]}, expected {lowest} to {_FIRST_TEST_INDEX}.")
     parts = [("train", "", range(cfg.fields))]
     if cfg.test_fields:
         parts.append(("test", "_test", range(_FIRST_TEST_INDEX, _FIRST_TEST_INDEX + cfg.test_fields)))
@@ -88,7 +80,8 @@ def _splits(cfg: DictConfig) -> list[_Split]:
 
 
 def _simulate(recipe: Recipe, split: _Split, writer: TableWriter, *, num_workers: int) -> None:
-    wanted = {f"sim-{index:06d}": index for index in split.indices}
+    """Make the fields that are not there yet."""
+    wanted = {field_id_of(index): index for index in split.indices}
     surplus = sorted(writer.finished - wanted.keys())
     if surplus:
         raise ValueError(
@@ -101,9 +94,9 @@ def _simulate(recipe: Recipe, split: _Split, writer: TableWriter, *, num_workers
     make = partial(_make_field, recipe, split.fields)
     with (
         field_progress(f"simulate {split.fields.name}", len(todo)) as progress,
-        _workers(num_workers) as run_all,
+        worker_processes(num_workers) as map_in_order,
     ):
-        for cells, row in run_all(make, todo):
+        for cells, row in map_in_order(make, todo):
             writer.add(cells=cells, field_row=row)
             progress.advance()
 
@@ -117,7 +110,7 @@ def _make_field(recipe: Recipe, folder: Path, index: int) -> tuple[pd.DataFrame,
 
 
 def _truth(simulated: SimulatedField) -> CellScores:
-    """The labels as probabilities of 0 and 1."""
+    """Labels as probabilities of 0 and 1."""
     ids = simulated.segmentation.cell_ids
     return CellScores(
         field_id=simulated.field.field_id,
@@ -132,30 +125,10 @@ def _truth(simulated: SimulatedField) -> CellScores:
 def _write_labels(recipe: Recipe, split: _Split) -> None:
     """Write the label table as in the challenge, and the cell line of each field beside it."""
     labels = simulate_labels(recipe, len(split.indices), first_index=split.indices[0])
-    ids = tuple(f"sim-{index:06d}" for index in split.indices)
+    ids = tuple(field_id_of(index) for index in split.indices)
     write_label_table(
         LabelTable(class_set=CLASS_SET, field_ids=ids, labels=labels.field_labels), split.labels
     )
     with replaced_on_success(split.cell_lines) as temporary:
         pd.DataFrame({"ID": ids, "cell_line": labels.cell_lines}).to_csv(temporary, index=False)
     log.info("%s: %d fields", split.fields, len(ids))
-
-
-@contextmanager
-def _workers(num_workers: int) -> Iterator[Any]:
-    """A `map` over processes, in order; with one worker, in this process."""
-    if num_workers == 1:
-        yield map
-        return
-    with ProcessPoolExecutor(num_workers, mp_context=get_context("spawn"), initializer=_quiet_worker) as pool:
-        try:
-            yield pool.map
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-
-
-def _quiet_worker() -> None:
-    """One thread a process, and leave Ctrl-C to the parent."""
-    cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -154,7 +155,10 @@ def _fit(trainer: Trainer, module: TrainingModule, *, data: BagData, folder: Run
     if resume_from is not None:
         log.info("Going on from %s.", resume_from)
     try:
-        trainer.fit(module, data, ckpt_path=resume_from)
+        with warnings.catch_warnings():
+            # Advice to programmers, such as more workers or fewer log lines: settings of ours, chosen on purpose.
+            warnings.filterwarnings("ignore", module=r"lightning\.")
+            trainer.fit(module, data, ckpt_path=resume_from)
     except TrainingInterruptedError as stop:
         log.info("%s Its state is in %s.", stop, folder.last)
         raise KeyboardInterrupt from stop

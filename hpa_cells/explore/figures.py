@@ -1,18 +1,21 @@
-"""Pictures of the statistics. Matplotlib is loaded here only."""
+"""Pictures of the statistics. Matplotlib, which takes a second to load, is loaded on first use."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from hpa_cells.atomic import replaced_on_success
 from hpa_cells.classes import ClassSet
 from hpa_cells.explore.pixel_statistics import QUANTILES
 from hpa_cells.types import Channel
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["write_intensity_figure", "write_label_figure"]
 
@@ -37,7 +40,7 @@ def write_label_figure(
     """
     num_classes = len(class_set)
     height_inch = 1.6 + 0.27 * num_classes
-    figure = Figure(figsize=(7 + 0.36 * num_classes, height_inch), layout="constrained")
+    figure = _new_figure(7 + 0.36 * num_classes, height_inch)
     left, right = figure.subplots(1, 2, width_ratios=[5, 0.36 * num_classes + 1])
     _draw_counts(left, counts, class_set)
     _draw_together(right, together.to_numpy(), class_set)
@@ -56,7 +59,7 @@ def write_intensity_figure(channels: pd.DataFrame, anomalies: pd.DataFrame, path
     path
         A PNG.
     """
-    figure = Figure(figsize=(12, 4.2), layout="constrained")
+    figure = _new_figure(12, 4.2)
     outliers = anomalies[anomalies["kind"] == "outlier"]
     for channel, axes in zip(Channel, figure.subplots(1, len(Channel), sharey=True), strict=True):
         rows = channels[(channels["channel"] == channel.color) & ~channels["is_missing"]]
@@ -124,6 +127,12 @@ def _draw_intensities(axes: Axes, rows: pd.DataFrame, odd: set[str], channel: Ch
     axes.set_xlabel("pixels that are at most so bright", fontsize=8, color=_FAINT)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(length=2, labelsize=8)
+
+
+def _new_figure(width_inch: float, height_inch: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width_inch, height_inch), layout="constrained")
 
 
 def _save(figure: Figure, path: Path | str) -> None:

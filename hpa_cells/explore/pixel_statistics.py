@@ -18,6 +18,7 @@ __all__ = ["QUANTILES", "FieldStatistics", "channel_statistics", "field_statisti
 QUANTILES = {"q01": 0.01, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q99": 0.99, "q999": 0.999}
 _FINGERPRINT_SIDE = 8
 _MARGIN = 0.02
+_ROUNDING = 1e-4  # of sums in 32-bit floats, amply
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,7 +106,8 @@ def fingerprint(field: Field) -> NDArray[np.uint64]:
             for channel in field.image
         ]
     )
-    # Without a margin the bits of a dark background would be those of its noise.
-    margins = _MARGIN * np.ptp(small, axis=(1, 2), keepdims=True)
+    # Without a margin the bits of a dark background would be those of its noise, or of rounding.
+    range_, top = np.ptp(small, axis=(1, 2), keepdims=True), small.max(axis=(1, 2), keepdims=True)
+    margins = np.maximum(_MARGIN * range_, _ROUNDING * top)
     bits = np.diff(small, axis=2) > margins
     return np.packbits(bits.reshape(len(bits), -1), axis=1).view(np.uint64).ravel()

@@ -1,4 +1,4 @@
-"""A file per format, each a view of the cell table: submissions of both challenges with their checks, and CSV."""
+"""A file per format, each a view of the cell table: the submissions of both challenges, and CSV."""
 
 from hpa_cells.export.csv_table import read_csv, write_csv
 from hpa_cells.export.expected import ExpectedFields, FieldSize, expected_fields

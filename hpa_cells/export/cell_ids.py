@@ -1,7 +1,8 @@
 """The cell ids of a submission, in a file beside it.
 
-The challenge's file has no place for the ids of cells. A second file, ``<name>.cells.csv``, holds them in the order in
-which the cells appear, with the pixel size of their field, so that both come back when the submission is read.
+The challenge's file has no place for the ids of cells. A second file, ``<name>.cells.csv``, holds them in the
+order in which the cells appear, with the pixel size of their field, so that both come back when the
+submission is read.
 """
 
 from __future__ import annotations

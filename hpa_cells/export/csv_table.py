@@ -23,8 +23,8 @@ _TEXT_COLUMNS: list[str] = [Column.FIELD_ID, Column.CELL_RLE, Column.NUCLEUS_RLE
 def write_csv(table: CellTable, path: Path, *, masks: bool = True) -> None:
     """Write one row a cell: the columns of the table without the embedding.
 
-    A text that a spreadsheet would run as a formula gets a ``'`` in front, which spreadsheets do not show; so does one
-    that begins with ``'`` itself. `read_csv` takes it away again. Numbers read back as they were.
+    A text that a spreadsheet would run as a formula gets a ``'`` in front, which spreadsheets do not show; so
+    does one that begins with ``'`` itself. `read_csv` takes it away again. Numbers read back as they were.
 
     Parameters
     ----------

@@ -76,8 +76,8 @@ class Kaggle2018Format:
     threshold
         Least probability of a label.
     model
-        A checkpoint folder whose thresholds, one a class, are used instead; `threshold` stays for a class for which it
-        has none. None: `threshold` for all.
+        A checkpoint folder whose thresholds, one a class, are used instead; `threshold` stays for a class for
+        which it has none. None: `threshold` for all.
     at_least_one
         Whether a field always gets its most probable class.
     """
@@ -107,8 +107,8 @@ class Kaggle2018Format:
         checkpoint = load_checkpoint(Path(folder))
         if checkpoint.class_set.name != table.class_set.name:
             raise ValueError(
-                f"{folder} has thresholds for the classes of {checkpoint.class_set.name}, the table has those of "
-                f"{table.class_set.name}: give the model that made the table."
+                f"{folder} has thresholds for the classes of {checkpoint.class_set.name}, the table has "
+                f"those of {table.class_set.name}: give the model that made the table."
             )
         return np.where(np.isnan(checkpoint.thresholds), np.float32(self.threshold), checkpoint.thresholds)
 

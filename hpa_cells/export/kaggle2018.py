@@ -36,26 +36,27 @@ def write_kaggle2018(
     Parameters
     ----------
     table
-        Fields with probabilities of the 28 classes of ``hpa2018``. A field without cells and without probabilities gets
-        no class.
+        Fields with probabilities of the 28 classes of ``hpa2018``. A field without cells and without
+        probabilities gets no class.
     path
         The file; it appears whole or not at all.
     thresholds
         Least probability of a label: one for all, or (28,), one a class.
     at_least_one
-        Whether a field where no class reaches its threshold gets the one of highest probability; of equals, the lowest.
+        Whether a field where no class reaches its threshold gets the one of highest probability; of equals,
+        the lowest.
 
     Raises
     ------
     ValueError
-        If the classes are not those of ``hpa2018``, a field with cells has no probabilities, or a threshold is no
-        number.
+        If the classes are not those of ``hpa2018``, a field with cells has no probabilities, or a threshold
+        is no number.
     """
     class_set = get_class_set("hpa2018")
     if table.class_set.name != class_set.name:
         raise ValueError(
-            f"The table has the {len(table.class_set)} classes of {table.class_set.name}, a submission of 2018 needs "
-            f"the {len(class_set)} of {class_set.name}: predict with a model of {class_set.name}."
+            f"The table has the {len(table.class_set)} classes of {table.class_set.name}, a submission of "
+            f"2018 needs the {len(class_set)} of {class_set.name}: predict with a model of {class_set.name}."
         )
     if not np.isfinite(thresholds).all():
         raise ValueError(f"Thresholds are {thresholds}: give a number for every class.")
@@ -96,10 +97,10 @@ def read_kaggle2018(path: Path) -> LabelTable:
 def validate_kaggle2018(
     path: Path, expected: ExpectedFields | None = None, *, max_problems: int = 1000
 ) -> list[Problem]:
-    """What is wrong with a submission, in the order of its lines, then the fields it lacks; empty if nothing is.
+    """What is wrong with a submission, line by line, then the fields it lacks; empty if nothing is.
 
-    Found are: a wrong header or encoding, a missing, duplicate or unknown id, and a class that is no number, out of
-    range or twice in a row. A field may have no class.
+    Found are: a wrong header or encoding, a missing, duplicate or unknown id, and a class that is no number,
+    out of range or twice in a row. A field may have no class.
 
     Parameters
     ----------
@@ -155,7 +156,7 @@ def _parsed_rows(path: Path, class_set: ClassSet, problems: list[Problem]) -> It
         classes: list[int] = []
         for token in row.values[1].split():
             if not _WHOLE_NUMBER.fullmatch(token) or int(token) >= len(class_set):
-                message = f"Class is not in {class_set.name}: expected whole numbers from 0 to {len(class_set) - 1}."
+                message = f"Class is not in {class_set.name}: expected 0 to {len(class_set) - 1}."
             elif int(token) in classes:
                 message = "Class is there twice: keep it once."
             else:

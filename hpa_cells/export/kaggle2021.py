@@ -1,4 +1,4 @@
-"""The submission of the 2021 challenge: one row a field, one triple ``class confidence mask`` a cell and class."""
+"""The submission of the 2021 challenge: a row a field, with ``class confidence mask`` of each cell."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ def write_kaggle2021(
     Parameters
     ----------
     table
-        Cells with probabilities of the 19 classes of ``hpa2021``; NaN, which is no detection, gives no triple.
+        Cells with probabilities of the 19 classes of ``hpa2021``; NaN, which is no detection, gives no
+        triple.
     path
         The file; it appears whole or not at all.
     min_confidence
@@ -44,7 +45,8 @@ def write_kaggle2021(
     max_classes
         Most triples a cell, those of highest confidence; of equals, the lower class. None: all.
     cell_ids
-        Whether to write ``<name>.cells.csv`` too, from which `read_kaggle2021` takes back ids and pixel sizes.
+        Whether to write ``<name>.cells.csv`` too, from which `read_kaggle2021` takes back ids and pixel
+        sizes.
 
     Raises
     ------
@@ -73,11 +75,11 @@ def write_kaggle2021(
 def validate_kaggle2021(
     path: Path, expected: ExpectedFields | None = None, *, max_problems: int = 1000
 ) -> list[Problem]:
-    """What is wrong with a submission, in the order of its lines, then the fields it lacks; empty if nothing is.
+    """What is wrong with a submission, line by line, then the fields it lacks; empty if nothing is.
 
-    The file is read line by line. Found are: a wrong header or encoding, a missing, duplicate or unknown id, a wrong
-    size, tokens that do not make triples, a class out of range, a confidence that is not finite, and a mask that cannot
-    be decoded, is empty or does not fill the field.
+    The file is read line by line. Found are: a wrong header or encoding, a missing, duplicate or unknown id,
+    a wrong size, tokens that do not make triples, a class out of range, a confidence that is not finite, and
+    a mask that cannot be decoded, is empty or does not fill the field.
 
     Parameters
     ----------
@@ -108,8 +110,8 @@ def _check_classes(table: CellTable) -> None:
     class_set = get_class_set("hpa2021")
     if table.class_set.name != class_set.name:
         raise ValueError(
-            f"The table has the {len(table.class_set)} classes of {table.class_set.name}, a submission of 2021 needs "
-            f"the {len(class_set)} of {class_set.name}: predict with a model of {class_set.name}."
+            f"The table has the {len(table.class_set)} classes of {table.class_set.name}, a submission of "
+            f"2021 needs the {len(class_set)} of {class_set.name}: predict with a model of {class_set.name}."
         )
     if len(table.cells) and np.isnan(table.probabilities()).all():
         raise ValueError(f"None of the {len(table.cells)} cells has a probability: predict with a model.")

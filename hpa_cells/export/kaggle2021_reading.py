@@ -26,17 +26,19 @@ __all__ = ["read_kaggle2021"]
 def read_kaggle2021(path: Path, *, pixel_size_um: float = math.nan) -> CellTable:
     """The cell table of a submission, with everything that follows from the masks.
 
-    Triples of a field with the same mask are one cell, until a class comes up a second time: then another cell of the
-    same mask begins. Cells have the ids of ``<name>.cells.csv`` where that file is there, and are else numbered from 1
-    in the order in which they appear. A class that is not given for a cell has the probability NaN, which the metric takes
-    for no detection. There are no nuclei, no embeddings and no probabilities of fields (NaN).
+    Triples of a field with the same mask are one cell, until a class comes up a second time: then another
+    cell of the same mask begins. Cells have the ids of ``<name>.cells.csv`` where that file is there, and are
+    else numbered from 1 in the order in which they appear. A class that is not given for a cell has the
+    probability NaN, which the metric takes for no detection. There are no nuclei, no embeddings and no
+    probabilities of fields (NaN).
 
     Parameters
     ----------
     path
         The submission.
     pixel_size_um
-        Side of a pixel, in um, of fields for which ``<name>.cells.csv`` tells none. NaN: areas in um2 are unknown.
+        Side of a pixel, in um, of fields for which ``<name>.cells.csv`` tells none. NaN: areas in um2 are
+        unknown.
 
     Raises
     ------
@@ -60,8 +62,8 @@ def read_kaggle2021(path: Path, *, pixel_size_um: float = math.nan) -> CellTable
         ids = known_ids.get(row.field_id, FieldIds(pixel_size_um, list(range(1, len(found) + 1))))
         if len(ids.cell_ids) != len(found):
             raise ValueError(
-                f"{ids_path(path)} has {len(ids.cell_ids)} cells of field {row.field_id}, {path} has {len(found)}: "
-                "delete the former, and cells are numbered from 1."
+                f"{ids_path(path)} has {len(ids.cell_ids)} cells of field {row.field_id}, {path} has "
+                f"{len(found)}: delete the former, and cells are numbered from 1."
             )
         fields[row.field_id] = _field_row(row.field_id, row.size, ids)
         if found:

@@ -67,7 +67,10 @@ def _parsed_detections(
     tokens = row.values[3].split()
     shown_id = shortened(row.values[0])
     if len(tokens) % 3:
-        message = f"{len(tokens)} tokens are no triples of `class confidence mask`: {len(tokens) % 3} are left over."
+        message = (
+            f"{len(tokens)} tokens are no triples of `class confidence mask`: "
+            f"{len(tokens) % 3} are left over."
+        )
         problems.append(Problem(row.line, shown_id, shortened(tokens[-1]), message))
         return
     masks: dict[str, bytes | str] = {}

@@ -1,6 +1,7 @@
 """Rows of the cell table from masks alone, for files that hold nothing else of a cell.
 
-Unlike a label image, the masks of a file may overlap; so each is measured on its own runs, and no pixel is painted.
+Unlike a label image, the masks of a file may overlap; so each is measured on its own runs, and no pixel is
+painted.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ __all__ = ["mask_rows"]
 
 
 def mask_rows(counts: Sequence[bytes], size: FieldSize, pixel_size_um: float) -> dict[str, Any]:
-    """The columns of `CELL_COLUMNS` that follow from N masks and the size of their field; no cell has a nucleus.
+    """The columns of `CELL_COLUMNS` that follow from N masks; no cell has a nucleus.
 
     Parameters
     ----------

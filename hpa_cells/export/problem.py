@@ -16,7 +16,8 @@ class Problem:
     Attributes
     ----------
     line
-        Line of the file, from 1 (the header); None for what is wrong with the file as a whole, e.g. a missing field.
+        Line of the file, from 1 (the header); None for what is wrong with the file as a whole, e.g. a missing
+        field.
     field_id
         The field's id as the file spells it, cut to a readable length; empty where there is none.
     token

@@ -13,8 +13,8 @@ from hpa_cells.export.problem import Problem, shortened
 
 __all__ = ["Row", "read_rows"]
 
-# A field of 112 cells with 19 classes each is a value of some megabytes; the csv module stops at 128 KiB unless told.
-# The largest value that every platform's C long can hold.
+# A field of 112 cells with 19 classes each is a value of some megabytes; the csv module stops at 128 KiB
+# unless told. The largest value that every platform's C long can hold.
 _LONGEST_VALUE = 2**31 - 1
 
 
@@ -37,7 +37,8 @@ class Row:
 def read_rows(path: Path, header: tuple[str, ...], problems: list[Problem]) -> Iterator[Row]:
     """Yield the well-formed rows of a UTF-8 CSV file; what is wrong with the others is added to `problems`.
 
-    Empty lines are passed over. Nothing is yielded after a wrong header, since no value could be told from another.
+    Empty lines are passed over. Nothing is yielded after a wrong header, since no value could be told from
+    another.
 
     Raises
     ------
@@ -70,7 +71,7 @@ def read_rows(path: Path, header: tuple[str, ...], problems: list[Problem]) -> I
 
 
 def _decoded_lines(file: BinaryIO, problems: list[Problem]) -> Iterator[str]:
-    """Lines as text; bytes that are not UTF-8 become lone surrogates, so that the row they are in can be named."""
+    """Lines as text; bytes that are not UTF-8 become lone surrogates, so that their row can be named."""
     for number, line in enumerate(file):
         if number == 0:
             if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):

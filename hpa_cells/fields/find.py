@@ -10,10 +10,10 @@ from pathlib import Path
 
 from hpa_cells.fields.ids import check_field_id
 from hpa_cells.fields.listing import Entry, Listing, list_files
-from hpa_cells.fields.ome import OmeMetadata
+from hpa_cells.fields.ome import channels_of_planes
 from hpa_cells.fields.source import FieldSource, ImageFile, UnreadableImageError
 from hpa_cells.fields.tiff import read_ome_metadata
-from hpa_cells.types import NUM_CHANNELS, Channel
+from hpa_cells.types import Channel
 
 __all__ = ["FieldProblem", "find_fields", "scan_fields"]
 
@@ -23,14 +23,6 @@ _NUM_SHOWN = 5
 _EXPECTED = (
     "<id>_red.png, <id>_green.png, <id>_blue.png, <id>_yellow.png (or .tif, .tiff, .jpg), or <id>.ome.tif"
 )
-_CHANNEL_OF_OME_NAME = {
-    "microtubules": Channel.MICROTUBULES,
-    "protein": Channel.PROTEIN,
-    "nucleus": Channel.NUCLEUS,
-    "nuclei": Channel.NUCLEUS,
-    "er": Channel.ER,
-    "endoplasmic reticulum": Channel.ER,
-} | {channel.color: channel for channel in Channel}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,7 +140,10 @@ def _files_of_entry(field_id: str, entry: Entry) -> dict[Channel, ImageFile]:
         return {entry.channel: entry.file}
     try:
         with entry.file.open() as stream:
-            channels = _channels_of_stack(read_ome_metadata(stream))
+            metadata = read_ome_metadata(stream)
+        if metadata is None:
+            raise UnreadableImageError("it has no OME metadata")
+        channels = channels_of_planes(metadata)
     except (UnreadableImageError, OSError) as error:
         raise _UnusableFieldError(f"Field {field_id}: {entry.file} cannot be used: {error}.") from error
     file = entry.file
@@ -156,25 +151,6 @@ def _files_of_entry(field_id: str, entry: Entry) -> dict[Channel, ImageFile]:
         channel: ImageFile(path=file.path, member=file.member, plane=plane)
         for plane, channel in enumerate(channels)
     }
-
-
-def _channels_of_stack(metadata: OmeMetadata | None) -> list[Channel]:
-    """The channel of each plane: by its OME name, or in the usual order where no name is known."""
-    if metadata is None:
-        raise UnreadableImageError("it has no OME metadata")
-    named = [_CHANNEL_OF_OME_NAME.get(name.strip().lower()) for name in metadata.channel_names]
-    known = [channel for channel in named if channel is not None]
-    if known and len(known) == len(set(known)) == metadata.num_channels:
-        return known
-    if known:
-        raise UnreadableImageError(
-            f"its channels are named {', '.join(metadata.channel_names)}: use each of red, green ... once"
-        )
-    if not NUM_CHANNELS - 1 <= metadata.num_channels <= NUM_CHANNELS:
-        raise UnreadableImageError(
-            f"it has {metadata.num_channels} channels, expected red, green, blue and maybe yellow"
-        )
-    return list(Channel)[: metadata.num_channels]
 
 
 def _tell_ignored(location: Path | str, listing: Listing) -> None:

@@ -1,4 +1,13 @@
-"""Splitting labelled fields into folds that resemble each other."""
+"""Splitting labelled fields into folds that resemble each other.
+
+Without groups: iterative stratification [1]_. With groups: they are dealt out one by one, those that carry
+most of the rarest labels first, each to the fold where the squares of the folds' shares of every label grow
+least.
+
+References
+----------
+.. [1] Sechidis, Tsoumakas, Vlahavas: On the stratification of multi-label data. ECML PKDD 2011, 145-158.
+"""
 
 from __future__ import annotations
 
@@ -38,16 +47,6 @@ def assign_folds(
     ------
     ValueError
         If there are fewer fields (or groups) than folds, or no column `groups`.
-
-    Notes
-    -----
-    Without groups: iterative stratification [1]_. With groups: groups are dealt out one by one, those that
-    carry most of the rarest labels first, each to the fold where the squares of the folds' shares of every
-    label grow least.
-
-    References
-    ----------
-    .. [1] Sechidis, Tsoumakas, Vlahavas: On the stratification of multi-label data. ECML PKDD 2011, 145-158.
     """
     if num_folds < 2:
         raise ValueError(f"num_folds is {num_folds}, expected 2 or more.")

@@ -71,7 +71,9 @@ def list_files(location: Path) -> Listing:
         If it is none of the three, or a damaged zip or CSV.
     """
     if location.is_dir():
-        files = ((path.name, ImageFile(path=path)) for path in location.iterdir() if not path.is_dir())
+        files = (
+            (path.name, ImageFile(path=path)) for path in sorted(location.iterdir()) if not path.is_dir()
+        )
         return _sort_out(files)
     if not location.exists():
         raise FileNotFoundError(

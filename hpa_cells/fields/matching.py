@@ -53,35 +53,30 @@ def merge_label_tables(
     """
     if not tables:
         raise ValueError("There is no label table to merge: give at least one.")
-    names = [name for name in tables[0].groups if all(name in table.groups for table in tables)]
-    labels_of_id: dict[str, NDArray[np.bool_]] = {}
-    groups_of_id: dict[str, tuple[str, ...]] = {}
-    disagreeing: list[str] = []
-    for table in tables:
-        mapped = _map_labels(table, class_set)
-        for row, field_id in enumerate(table.field_ids):
-            known = labels_of_id.setdefault(field_id, mapped[row])
-            groups_of_id.setdefault(field_id, tuple(table.groups[name][row] for name in names))
-            if not np.array_equal(known, mapped[row]):
-                disagreeing.append(field_id)
+    field_ids = [field_id for table in tables for field_id in table.field_ids]
+    labels = np.concatenate([_map_labels(table, class_set) for table in tables])
+    row_of_id: dict[str, int] = {}
+    first_rows = [row_of_id.setdefault(field_id, row) for row, field_id in enumerate(field_ids)]
+    disagreeing = {field_ids[row] for row in np.flatnonzero((labels != labels[first_rows]).any(axis=1))}
     if disagreeing and conflicts == "refuse":
         raise ValueError(
             f"The label tables disagree about {len(disagreeing)} fields ({_some(disagreeing)}): "
             'correct one of them, or let the earlier table win (conflicts="keep_first").'
         )
-    kept = [field_id for field_id, labels in labels_of_id.items() if labels.any()]
-    if len(kept) < len(labels_of_id):
-        dropped = labels_of_id.keys() - set(kept)
+    unlabelled = {field_id for field_id, row in row_of_id.items() if not labels[row].any()}
+    if unlabelled:
         log.info(
-            "Left out %d fields without a label in %s (%s).", len(dropped), class_set.name, _some(dropped)
+            "Left out %d fields without a label in %s (%s).",
+            len(unlabelled),
+            class_set.name,
+            _some(unlabelled),
         )
+    rows = [row for field_id, row in row_of_id.items() if field_id not in unlabelled]
     return LabelTable(
         class_set=class_set,
-        field_ids=tuple(kept),
-        labels=np.array([labels_of_id[field_id] for field_id in kept], dtype=bool).reshape(
-            -1, len(class_set)
-        ),
-        groups={name: tuple(groups_of_id[field_id][i] for field_id in kept) for i, name in enumerate(names)},
+        field_ids=tuple(field_ids[row] for row in rows),
+        labels=labels[rows],
+        groups={name: tuple(values[row] for row in rows) for name, values in _common_groups(tables).items()},
     )
 
 
@@ -131,6 +126,12 @@ def _map_labels(table: LabelTable, class_set: ClassSet) -> NDArray[np.bool_]:
         if target is not None:
             mapped[:, target] |= table.labels[:, source]
     return mapped
+
+
+def _common_groups(tables: Sequence[LabelTable]) -> dict[str, list[str]]:
+    """The group columns that every table has, one table after the other."""
+    names = [name for name in tables[0].groups if all(name in table.groups for table in tables)]
+    return {name: [value for table in tables for value in table.groups[name]] for name in names}
 
 
 def _some(ids: Iterable[str]) -> str:

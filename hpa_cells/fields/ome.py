@@ -7,8 +7,19 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 
 from hpa_cells.fields.source import UnreadableImageError
+from hpa_cells.types import NUM_CHANNELS, Channel
 
-__all__ = ["OmeMetadata", "parse_ome"]
+__all__ = ["OmeMetadata", "channels_of_planes", "parse_ome"]
+
+_CHANNEL_OF_NAME = {
+    "microtubules": Channel.MICROTUBULES,
+    "protein": Channel.PROTEIN,
+    "nucleus": Channel.NUCLEUS,
+    "nuclei": Channel.NUCLEUS,
+    "er": Channel.ER,
+    "endoplasmic reticulum": Channel.ER,
+} | {channel.color: channel for channel in Channel}
+
 
 # There are two letters for micro: U+00B5 and the Greek U+03BC.
 _UM_PER_UNIT = {
@@ -63,6 +74,29 @@ def parse_ome(xml: str) -> OmeMetadata:
         channel_names=tuple(channel.get("Name", "") for channel in pixels.findall("{*}Channel")),
         pixel_size_um=_pixel_size_um(pixels),
     )
+
+
+def channels_of_planes(metadata: OmeMetadata) -> list[Channel]:
+    """The channel of each plane: by its name, or in the usual order where no name is known.
+
+    Raises
+    ------
+    UnreadableImageError
+        If only some names are known, one comes twice, or there are neither three nor four channels.
+    """
+    named = [_CHANNEL_OF_NAME.get(name.strip().lower()) for name in metadata.channel_names]
+    known = [channel for channel in named if channel is not None]
+    if known and len(known) == len(set(known)) == metadata.num_channels:
+        return known
+    if known:
+        raise UnreadableImageError(
+            f"its channels are named {', '.join(metadata.channel_names)}: use each of red, green ... once"
+        )
+    if not NUM_CHANNELS - 1 <= metadata.num_channels <= NUM_CHANNELS:
+        raise UnreadableImageError(
+            f"it has {metadata.num_channels} channels, expected red, green, blue and maybe yellow"
+        )
+    return list(Channel)[: metadata.num_channels]
 
 
 def _pixel_size_um(pixels: ET.Element) -> float | None:

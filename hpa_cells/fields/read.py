@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpa_cells.fields.decode import DecodedImage, decode_image
-from hpa_cells.fields.source import FieldSource, ImageFile, UnreadableImageError
+from hpa_cells.fields.source import FieldSource, UnreadableImageError
 from hpa_cells.types import NUM_CHANNELS, Channel, Field
 
 __all__ = ["ASSUMED_FIELD_SIDE_UM", "read_field"]
@@ -68,22 +68,24 @@ _Plane = tuple[NDArray[Any], float | None]
 
 def _decode_files(source: FieldSource) -> dict[Channel, _Plane]:
     """The plane and the stated pixel size of each channel; a file of several channels is decoded once."""
-    stacks: dict[tuple[str, str], DecodedImage] = {}
+    images: dict[tuple[str, str], DecodedImage] = {}
     planes: dict[Channel, _Plane] = {}
     for channel, file in sorted(source.files.items()):
         key = (str(file.path), file.member)
-        if key not in stacks:
-            stacks[key] = _decode_file(source.field_id, file)
-        image = stacks[key]
-        planes[channel] = (image.planes[file.plane or 0], image.pixel_size_um)
+        try:
+            if key not in images:
+                images[key] = decode_image(file.read_bytes(), is_stack=file.plane is not None)
+            planes[channel] = (_plane(images[key], file.plane or 0), images[key].pixel_size_um)
+        except (UnreadableImageError, OSError) as error:
+            raise ValueError(f"Field {source.field_id}: {file} cannot be used: {error}.") from error
     return planes
 
 
-def _decode_file(field_id: str, file: ImageFile) -> DecodedImage:
-    try:
-        return decode_image(file.read_bytes(), is_stack=file.plane is not None)
-    except (UnreadableImageError, OSError) as error:
-        raise ValueError(f"Field {field_id}: {file} cannot be used: {error}.") from error
+def _plane(image: DecodedImage, number: int) -> NDArray[Any]:
+    if number >= len(image.planes):
+        raise UnreadableImageError(f"it has {len(image.planes)} planes, fewer than its OME metadata say")
+    plane: NDArray[Any] = image.planes[number]
+    return plane
 
 
 def _stated_size_um(source: FieldSource, decoded: dict[Channel, _Plane]) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import lzma
 import os
 import zipfile
 import zlib
@@ -19,6 +20,8 @@ __all__ = ["FieldSource", "ImageFile", "UnreadableImageError"]
 
 # No channel of a field is larger: the header of a zip may promise anything.
 _MAX_MEMBER_BYTES = 2**31
+# What zipfile raises for members that are damaged, encrypted, packed in an unknown way or not there any more.
+_ZIP_DAMAGE = (zipfile.BadZipFile, RuntimeError, KeyError, EOFError, zlib.error, lzma.LZMAError)
 
 
 class UnreadableImageError(ValueError):
@@ -67,13 +70,13 @@ class ImageFile:
         """
         if not self.member:
             return self.path.read_bytes()
-        archive = _open_zip(self.path, self.path.stat().st_mtime_ns, os.getpid())
-        size = archive.getinfo(self.member).file_size
-        if size > _MAX_MEMBER_BYTES:
-            raise UnreadableImageError(f"it unpacks to {size} bytes, more than an image of a field has")
         try:
+            archive = _open_zip(self.path, self.path.stat().st_mtime_ns, os.getpid())
+            size = archive.getinfo(self.member).file_size
+            if size > _MAX_MEMBER_BYTES:
+                raise UnreadableImageError(f"it unpacks to {size} bytes, more than an image of a field has")
             return archive.read(self.member)
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        except _ZIP_DAMAGE as error:
             raise UnreadableImageError(f"it cannot be unpacked ({error})") from error
 
 

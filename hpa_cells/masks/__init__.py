@@ -1,6 +1,7 @@
 """Masks: a label image as one COCO run-length mask a cell, the way back, and the challenge's mask string."""
 
 from hpa_cells.masks.challenge import MAX_COUNTS_BYTES, from_challenge_string, to_challenge_string
+from hpa_cells.masks.coding import runs_from_counts, runs_to_counts, starts_and_stops
 from hpa_cells.masks.labels import counts_area, counts_boxes, decode_counts, encode_labels, paint_labels
 from hpa_cells.masks.overlap import pairwise_iou
 
@@ -13,5 +14,8 @@ __all__ = [
     "from_challenge_string",
     "paint_labels",
     "pairwise_iou",
+    "runs_from_counts",
+    "runs_to_counts",
+    "starts_and_stops",
     "to_challenge_string",
 ]

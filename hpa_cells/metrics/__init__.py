@@ -11,21 +11,24 @@ from hpa_cells.metrics.instances import (
 from hpa_cells.metrics.multilabel import average_precision_per_class, macro_f1, multilabel_scores
 from hpa_cells.metrics.open_images import (
     CHALLENGE_IOU,
+    TieOrder,
     average_precision_of_matches,
     challenge_average_precision,
     match_detections,
     mean_average_precision,
     tie_share,
 )
-from hpa_cells.metrics.pairing import Overlaps, label_images, overlapping_cells
+from hpa_cells.metrics.pairing import MissingFields, Overlaps, label_images, overlapping_cells
 from hpa_cells.metrics.thresholds import fixed_thresholds, ratio_thresholds, tuned_thresholds
 
 __all__ = [
     "CHALLENGE_IOU",
     "IOU_THRESHOLDS",
     "InstanceOverlaps",
+    "MissingFields",
     "Overlaps",
     "ScoreColumn",
+    "TieOrder",
     "average_precision_of_matches",
     "average_precision_per_class",
     "challenge_average_precision",

@@ -58,6 +58,12 @@ class PredictionSettings:
     embeddings: bool = True
     segment_fields: int = 1
 
+    def __post_init__(self) -> None:
+        if self.pixel_size_um is not None and not self.pixel_size_um > 0:
+            raise ValueError(f"pixel_size_um is {self.pixel_size_um}: give a positive number of um, or null.")
+        if self.segment_fields < 1:
+            raise ValueError(f"segment_fields is {self.segment_fields}: give at least 1.")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finished:

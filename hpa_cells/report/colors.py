@@ -23,7 +23,7 @@ def color_on_dark(color: str) -> Rgb:
     Examples
     --------
     >>> color_on_dark("#f58518"), color_on_dark("#000000")
-    ((247, 159, 69), (158, 158, 158))
+    ((247, 157, 69), (158, 158, 158))
     """
     hue, lightness, saturation = colorsys.rgb_to_hls(*(int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)))
     red, green, blue = colorsys.hls_to_rgb(hue, max(lightness, _LEAST_LIGHTNESS), saturation)

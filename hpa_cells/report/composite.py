@@ -11,8 +11,8 @@ from hpa_cells.types import Field
 
 __all__ = ["composite", "mix_channels", "protein_and_references"]
 
-# Rows: red, green, blue of the picture. Columns: microtubules, protein, nucleus, ER. The ER is yellow, and faint: it
-# fills most of a cell and would hide the protein.
+# Rows: red, green, blue of the picture. Columns: microtubules, protein, nucleus, ER. The ER is yellow, and
+# faint: it fills most of a cell and would hide the protein.
 _ATLAS = np.array([[0.9, 0.0, 0.0, 0.3], [0.0, 1.0, 0.0, 0.25], [0.0, 0.0, 1.0, 0.0]], dtype=np.float32)
 # The protein in green over grey hints of where it is: microtubules as the body of the cell, and the nucleus.
 _PROTEIN = np.array([[0.26, 0.1, 0.14, 0.0], [0.26, 1.0, 0.16, 0.0], [0.3, 0.1, 0.55, 0.0]], dtype=np.float32)

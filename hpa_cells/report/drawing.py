@@ -64,8 +64,8 @@ def open_field(table: CellTable, source: FieldSource, settings: ReportSettings) 
     expected = (int(row[Column.HEIGHT_PX]), int(row[Column.WIDTH_PX]))
     if (field.height_px, field.width_px) != expected:
         raise ValueError(
-            f"Field {field.field_id} has {field.height_px} x {field.width_px} px (height x width), in the table "
-            f"{expected[0]} x {expected[1]}: give the fields the table was made from."
+            f"Field {field.field_id} has {field.height_px} x {field.width_px} px (height x width), in the "
+            f"table {expected[0]} x {expected[1]}: give the fields the table was made from."
         )
     cells = table.cells[table.cells[Column.FIELD_ID] == field.field_id]
     labels = label_image(cells, *expected)
@@ -82,6 +82,7 @@ def field_figure(
     opened: OpenField, table: CellTable, truth: KnownTruth | None, settings: ReportSettings
 ) -> FieldFigure:
     """The field as a figure of the page: two small views, and its cells as shapes over them."""
+    field_id = str(opened.row[Column.FIELD_ID])
     scale = settings.field_px / max(opened.labels.shape)
     # Area averages when shrinking, which keeps small spots; an enlarged field stays smooth.
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
@@ -91,14 +92,13 @@ def field_figure(
     height, width = small.shape[1:]
     crowding = min(1.0, (_CROWDED_CELLS / max(1, len(opened.marks))) ** 0.5)
     font_size = round(settings.field_px * _FONT_SHARE * crowding, 1)
-    true_of_row = {} if truth is None else truth.classes_of_row
+    true_classes = None if truth is None else truth.classes_of_field.get(field_id)
     told = {
         int(opened.cells[Column.CELL_ID].iloc[position]): cell_words(
-            opened.cells.iloc[position], table.class_set, true_of_row.get(row)
+            opened.cells.iloc[position], table.class_set, truth.words(row, table.class_set) if truth else ""
         )
         for position, row in enumerate(opened.cells.index.tolist())
     }
-    field_id = str(opened.row[Column.FIELD_ID])
     probabilities = opened.row[Column.probabilities(table.class_set)].to_numpy(dtype=np.float32)
     names = [short_name(key) for key in table.class_set.keys]
     return FieldFigure(
@@ -110,5 +110,5 @@ def field_figure(
         shapes=cell_shapes(opened.marks, told, scale=scale, size=(width, height), font_size=font_size),
         font_size=font_size,
         predicted=[names[index] for index in np.flatnonzero(probabilities >= settings.threshold)],
-        true=None if truth is None else [names[index] for index in truth.classes_of_field[field_id]],
+        true=None if true_classes is None else [names[index] for index in true_classes],
     )

@@ -28,7 +28,7 @@ _LINE_HEIGHT = 1.1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellShape:
-    """A cell drawn over a field: path, colours, words with their place, and what is told when it is pointed at."""
+    """A cell drawn over a field: path, colours, words and their place, and what pointing at it tells."""
 
     path: str
     color: str
@@ -41,7 +41,7 @@ class CellShape:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FieldFigure:
-    """A field on the page: two views as data URIs of `width` x `height` px, the cells over it, and its classes."""
+    """A field on the page: two views as data URIs of `width` x `height` px, its cells and its classes."""
 
     field_id: str
     width: int
@@ -73,8 +73,8 @@ def data_uri(image: NDArray[np.uint8]) -> str:
     return "data:image/webp;base64," + base64.b64encode(encoded.tobytes()).decode("ascii")
 
 
-def cell_words(row: pd.Series, class_set: ClassSet, true: frozenset[int] | None) -> str:
-    """What is told of a cell: id, most probable classes, area, whether it is cut, and its true classes if known."""
+def cell_words(row: pd.Series, class_set: ClassSet, truth: str) -> str:
+    """What is told of a cell: id, most probable classes, area, whether it is cut, and the truth."""
     probabilities = row[Column.probabilities(class_set)].to_numpy(dtype=np.float32)
     lines = [f"Cell {row[Column.CELL_ID]} of {row[Column.FIELD_ID]}"]
     lines += [
@@ -85,16 +85,13 @@ def cell_words(row: pd.Series, class_set: ClassSet, true: frozenset[int] | None)
     lines.append(
         f"{row[Column.AREA_UM2]:,.0f} µm²" + (", cut by the edge" if row[Column.TOUCHES_BORDER] else "")
     )
-    if true is not None:
-        names = ", ".join(short_name(class_set.keys[index]) for index in sorted(true))
-        lines.append(f"Truth: {names or 'none of the classes'}")
-    return "\n".join(lines)
+    return "\n".join([*lines, f"Truth: {truth}"] if truth else lines)
 
 
 def cell_shapes(
     marks: list[CellMark], told: Mapping[int, str], *, scale: float, size: tuple[int, int], font_size: float
 ) -> list[CellShape]:
-    """The marks of a field as shapes of a picture of `size` (width, height), `scale` times as large as the field."""
+    """The marks as shapes of a picture of `size` (width, height), `scale` times as large as the field."""
     lines = [tuple(mark.words.split("\n")) for mark in marks]
     sizes = [
         (_LETTER_WIDTH * font_size * max(map(len, each)), _LINE_HEIGHT * font_size * len(each))

@@ -29,8 +29,8 @@ class CellMark:
     cell_id
         Its id.
     outlines_px
-        For each piece of the cell (P, 2) float32: x and y along its edge, in px of the field, where the top left corner
-        of the field is (0, 0).
+        For each piece of the cell (P, 2) float32: x and y along its edge, in px of the field, where the top
+        left corner of the field is (0, 0).
     middle_px
         x and y of the cell's centroid, in the same measure.
     color

@@ -28,7 +28,7 @@ _GAP_PX = 2
 def cell_tile(
     channels: NDArray[np.uint8], labels: NDArray[np.int32], row: pd.Series, *, side_px: int
 ) -> NDArray[np.uint8]:
-    """One cell in a square: its protein in green over faint references, a thin outline, its neighbours darkened.
+    """One cell in a square: the protein green over faint references, a thin outline, the rest darkened.
 
     Parameters
     ----------

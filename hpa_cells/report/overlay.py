@@ -43,7 +43,8 @@ def overlay(
     class_set
         The classes of the probability columns.
     threshold
-        Least probability of a class that is named; where none reaches it, the most probable one is followed by ``?``.
+        Least probability of a class that is named; where none reaches it, the most probable one is followed
+        by ``?``.
 
     Returns
     -------
@@ -98,7 +99,7 @@ def draw_marks(image: NDArray[np.uint8], marks: Sequence[CellMark], *, scale: fl
 def draw_lines(
     image: NDArray[np.uint8], lines: Sequence[NDArray[np.float32]], color: Rgb, *, scale: float, width_px: int
 ) -> None:
-    """Draw closed lines into the picture; each is (P, 2), x and y in px of the field from its top left corner."""
+    """Draw closed lines into the picture; each is (P, 2), x and y in px of the field from its corner."""
     # A line through every pixel of an edge costs five times more, and looks the same but for its stairs.
     smooth = [cv2.approxPolyDP(line.reshape(-1, 1, 2) * scale, _TOLERANCE_PX, True) for line in lines]
     points = [np.rint((line - 0.5) * 2**_SUBPIXEL_BITS).astype(np.int32) for line in smooth]

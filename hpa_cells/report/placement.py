@@ -9,10 +9,11 @@ __all__ = ["place_boxes"]
 
 Pair: TypeAlias = tuple[float, float]
 
-# Tried in this order: where the word belongs, then below and above, then beside, in heights and widths of its box.
+# Tried in this order: where the word belongs, then below and above, then beside, in heights and widths of its
+# box.
 _SHIFTS = [
     (0.0, 0.0),
-    *((0.0, sign * step) for step in (0.35, 0.7, 1.05, 1.4) for sign in (1, -1)),
+    *((0.0, sign * step) for step in (0.35, 0.7, 1.05, 1.4, 2.1) for sign in (1, -1)),
     *((sign * 0.5, step) for step in (0.0, 0.7, -0.7) for sign in (1, -1)),
 ]
 

@@ -41,7 +41,8 @@ def select(table: CellTable, sources: Sequence[FieldSource], settings: ReportSet
     Raises
     ------
     ValueError
-        If fields of the table are not among `sources`, unless `settings.skip_missing` allows it and at least one is.
+        If fields of the table are not among `sources`, unless `settings.skip_missing` allows it and at least
+        one is.
     """
     available = _available_fields(table, sources, skip_missing=settings.skip_missing)
     return Selection(
@@ -60,8 +61,9 @@ def _available_fields(
     if missing and (not skip_missing or len(missing) == len(field_ids)):
         shown = ", ".join(missing[:_NUM_SHOWN]) + (", ..." if len(missing) > _NUM_SHOWN else "")
         raise ValueError(
-            f"{len(missing)} of the table's {len(field_ids)} fields are not among the {len(by_id)} fields given "
-            f"({shown}): give the fields the table was made from, or page.skip_missing=true to show the others."
+            f"{len(missing)} of the table's {len(field_ids)} fields are not among the {len(by_id)} fields "
+            f"given ({shown}): give the fields the table was made from, or page.skip_missing=true to show "
+            "the others."
         )
     return {field_id: by_id[field_id] for field_id in field_ids if field_id in by_id}
 

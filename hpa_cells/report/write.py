@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpa_cells.atomic import replaced_on_success
-from hpa_cells.fields import FieldSource
+from hpa_cells.fields import FieldSource, LabelTable
 from hpa_cells.report.drawing import field_figure, open_field
 from hpa_cells.report.figures import CellTile, FieldFigure, cell_words, data_uri
 from hpa_cells.report.montage import cell_tile, montage
@@ -53,7 +53,7 @@ def write_report(
     sources: Sequence[FieldSource],
     out: Path,
     *,
-    truth: CellTable | None = None,
+    truth: CellTable | LabelTable | None = None,
     failures: Sequence[Failure] = (),
     title: str = "Run",
     settings: ReportSettings | None = None,
@@ -70,7 +70,8 @@ def write_report(
     out
         The folder.
     truth
-        True cells of the same fields: adds average precision, and right and wrong to the single cells.
+        True cells of the same fields, which adds average precision, and right and wrong to the single cells;
+        or only the labels of fields.
     failures
         Fields that failed in the run.
     title
@@ -156,14 +157,15 @@ def _tiles(
     """For each class its single cells, with what is told of them."""
     uris = {row: data_uri(tile) for row, tile in pictures.tiles.items()}
     probabilities = table.probabilities()
-    true_of_row = {} if known is None else known.classes_of_row
     return [
         [
             CellTile(
                 picture=uris[row],
                 probability=float(probabilities[row, index]),
-                told=cell_words(table.cells.iloc[row], table.class_set, true_of_row.get(row)),
-                is_right=None if known is None else index in true_of_row.get(row, frozenset()),
+                told=cell_words(
+                    table.cells.iloc[row], table.class_set, known.words(row, table.class_set) if known else ""
+                ),
+                is_right=known.is_right(row, index) if known else None,
             )
             for row in rows
             if row in uris

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -20,6 +21,7 @@ LABEL_SUFFIXES = (".png", ".tif", ".tiff", ".npz")
 _DAMAGE = (
     OSError,
     SyntaxError,
+    UserWarning,
     ValueError,
     EOFError,
     KeyError,
@@ -68,13 +70,16 @@ def read_labels(path: Path, *, array: str = "cells") -> NDArray[np.int32]:
 
 
 def _read_image(path: Path) -> NDArray[Any]:
-    with Image.open(path) as image:
-        return np.asarray(image)
+    with warnings.catch_warnings():
+        # Pillow only warns of a TIFF that is cut off in its header.
+        warnings.simplefilter("error", UserWarning)
+        with Image.open(path) as image:
+            return np.asarray(image)
 
 
 def _read_npz(path: Path, array: str) -> NDArray[Any]:
     # Without pickle: a mask from elsewhere must not be able to run code.
-    with np.load(path, allow_pickle=False) as arrays:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         names = list(arrays)
         if array in names:
             return np.asarray(arrays[array])

@@ -14,6 +14,8 @@ __all__ = ["merge_wide_necks", "nucleus_mask", "split_at_necks"]
 # White noise blurred as a nucleus is keeps less than a third of its spread; three spreads are then never
 # reached.
 _NOISE_SPREADS = 3.0
+# Of the brightest value; below it, what differs is the rounding of the smoothing.
+_LEAST_CONTRAST = 1e-3
 
 
 def nucleus_mask(
@@ -45,12 +47,13 @@ def nucleus_mask(
     """
     smooth = cv2.GaussianBlur(stain, (0, 0), blur_px)
     noise = 1.4826 * np.median(np.abs(stain - smooth))
+    least = max(_NOISE_SPREADS * noise, _LEAST_CONTRAST * stain.max(initial=0))
     smooth = np.maximum(smooth - np.quantile(smooth, 0.02), 0)
     # Otsu's threshold without the few brightest specks, which would pull it above every nucleus.
     otsu = threshold_otsu(np.minimum(smooth, np.quantile(smooth, 0.999)))  # type: ignore[no-untyped-call]
     surroundings = cv2.GaussianBlur(smooth, (0, 0), window_px)
-    floor = max(global_fraction * otsu, _NOISE_SPREADS * noise)
-    mask: NDArray[np.bool_] = (smooth > floor) & (smooth > local_fraction * surroundings)
+    bright = smooth > max(global_fraction * otsu, least)
+    mask: NDArray[np.bool_] = bright & (smooth > local_fraction * surroundings)
     return mask
 
 

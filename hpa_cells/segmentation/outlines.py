@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from hpa_cells.segmentation.postprocessing import disk, fill_gaps, flood, keep_pieces, spread
 
 __all__ = ["cytoplasm_signal", "grow_cells"]
 
 _BACKGROUND_QUANTILE, _BRIGHT_QUANTILE = 0.005, 0.995
+# A cell without cytoplasm around its nucleus (a dead one, a missing marker) must not take in the background.
+_LEAST_LEVEL = 0.1
 
 
 def cytoplasm_signal(markers: Sequence[NDArray[np.float32]], *, blur_px: float) -> NDArray[np.float32]:
@@ -72,10 +73,21 @@ def grow_cells(
     """
     territories = flood(-signal, nuclei)
     nearest, distance_px = spread(nuclei)
-    ring = np.where((distance_px > 0) & (distance_px <= ring_px) & (nearest == territories), nearest, 0)
+    ring = (distance_px > 0) & (distance_px <= ring_px) & (nearest == territories)
     background = np.quantile(signal, 0.02)
-    level = ndimage.median(signal, ring, np.arange(nuclei.max() + 1)) - background
-    bright = (signal - background > fraction * np.nan_to_num(level)[territories]) | (nuclei > 0)
+    level = _medians(signal[ring], nearest[ring], num_cells=int(nuclei.max())) - background
+    level = np.maximum(level, _LEAST_LEVEL)
+    bright = (signal - background > fraction * level[territories]) | (nuclei > 0)
     closed = cv2.morphologyEx(bright.astype(np.uint8), cv2.MORPH_CLOSE, disk(closing_px))
     cells = keep_pieces(np.where(closed > 0, territories, 0), nuclei)
     return fill_gaps(cells, max_hole_area_px)
+
+
+def _medians(values: NDArray[np.float32], ids: NDArray[np.int32], *, num_cells: int) -> NDArray[np.float32]:
+    """(num_cells + 1,) float32, the upper median of the values of each id; 0 for an id without values."""
+    ordered = values[np.lexsort((values, ids))]
+    counts = np.bincount(ids, minlength=num_cells + 1)
+    middles = np.cumsum(counts) - counts + counts // 2
+    medians = np.zeros(num_cells + 1, dtype=np.float32)
+    medians[counts > 0] = ordered[middles[counts > 0]]
+    return medians

@@ -83,7 +83,7 @@ def relabel(labels: NDArray[np.int32], *others: NDArray[np.int32]) -> list[NDArr
 
 
 def spread(labels: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """For each pixel the nearest id and the distance to it in pixels (to within 1 %); there must be an id.
+    """For each pixel the nearest id and the distance to it in pixels (to within 3 %); there must be an id.
 
     Returns
     -------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,8 +117,8 @@ def _only_file(folder: Path, field_id: str, endings: Sequence[str]) -> Path | No
 
 
 def _holds_nuclei(path: Path) -> bool:
-    with np.load(path, allow_pickle=False) as arrays:
-        return "nuclei" in arrays
+    with zipfile.ZipFile(path) as arrays:
+        return "nuclei.npy" in arrays.namelist()
 
 
 def _read(path: Path, field: Field, array: str = "cells") -> NDArray[np.int32]:

@@ -61,9 +61,9 @@ class Watershed:
     nucleus_neck: float = 0.6
     min_nucleus_area_um2: float = 15.0
     cell_blur_um: float = 0.8
-    cell_fraction: float = 0.25
+    cell_fraction: float = 0.3
     ring_um: float = 5.0
-    closing_um: float = 1.5
+    closing_um: float = 1.0
     min_cell_area_um2: float = 40.0
     max_hole_area_um2: float = 80.0
 

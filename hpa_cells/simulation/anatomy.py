@@ -117,10 +117,10 @@ def _distance_to_nucleus(
     nuclei: NDArray[np.int32],
     level: FloatImage,
 ) -> FloatImage:
-    """Distance to the nearest nucleus; in cells whose nucleus is out of the field, as if it were round."""
+    """Distance to the nearest nucleus; in cells whose nucleus is out of sight, a guess of 2 um or more."""
     out_of_field = np.bincount(nuclei.ravel(), minlength=len(plan.states) + 1) == 0
     reach_um = np.concatenate([[0], layout.radii_um]).astype(np.float32)[cells]
-    guess = np.maximum(level * reach_um - np.float32(plan.cell_line.nucleus_radius_um), np.float32(0.1))
+    guess = np.maximum(level * reach_um - np.float32(plan.cell_line.nucleus_radius_um), np.float32(2))
     distance: FloatImage = np.where(out_of_field[cells], guess, _distance(canvas, nuclei == 0))
     return distance
 
@@ -138,4 +138,7 @@ def _slope(
 def _distance(canvas: Canvas, mask: NDArray[np.bool_]) -> FloatImage:
     """Inside `mask`, the distance to its nearest outside; where there is none, the field's diagonal."""
     distance_px = np.asarray(cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3), dtype=np.float32)
-    return np.minimum(distance_px * np.float32(canvas.pixel_size_um), np.float32(np.hypot(*canvas.size_um)))
+    distance_um: FloatImage = np.minimum(distance_px, np.float32(np.hypot(*mask.shape))) * np.float32(
+        canvas.pixel_size_um
+    )
+    return distance_um

@@ -107,7 +107,9 @@ class Canvas:
             return image
         if sigma_px > _WIDE_BLUR_PX:
             return _blur_reduced(image, sigma_px)
-        return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma_px, borderType=cv2.BORDER_REFLECT), dtype=np.float32)
+        return np.asarray(
+            cv2.GaussianBlur(image, (0, 0), sigma_px, borderType=cv2.BORDER_REFLECT), dtype=np.float32
+        )
 
 
 def _blur_reduced(image: FloatImage, sigma_px: float) -> FloatImage:

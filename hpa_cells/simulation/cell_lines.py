@@ -1,7 +1,7 @@
 """The cell lines that can be simulated: shape, size and crowding of each, in um.
 
-The figures are rounded from what the Human Protein Atlas shows of these lines: epithelial sheets, spindly glial
-cells and fibroblasts, small neuroblastoma cells and large flat ones.
+The figures are rounded from what the Human Protein Atlas shows of these lines: epithelial sheets, spindly
+glial cells and fibroblasts, small neuroblastoma cells and large flat ones.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class Filaments:
     nodes_um
         (F, T, 2) float32.
     alive
-        (F, T) bool, the nodes that exist: a fibre ends where it would leave its cell.
+        (F, T) bool, the nodes that exist: a fibre ends where it would leave its cell or run into the nucleus.
     owners
         (F,) int32, the cell of each.
     """
@@ -46,9 +46,9 @@ def grow_filaments(
     rng: np.random.Generator,
     *,
     starts_um: NDArray[np.float32],
-    angles: NDArray[np.float32],
+    angles: NDArray[np.floating],
     owners: NDArray[np.int32],
-    lengths_um: NDArray[np.float32],
+    lengths_um: NDArray[np.floating],
     step_um: float,
     wander: float,
     enters_nucleus: bool = False,
@@ -68,25 +68,28 @@ def grow_filaments(
     """
     canvas, num_steps = anatomy.canvas, max(int(lengths_um.max(initial=0) / step_um), 1)
     freedom, down, across = _steering(anatomy, enters_nucleus)
-    position, angle = starts_um.astype(np.float32), angles.astype(np.float32)
+    position, angle = starts_um, angles.astype(np.float32)
     nodes = np.empty((len(owners), num_steps, 2), dtype=np.float32)
     alive = np.zeros((len(owners), num_steps), dtype=bool)
     living = np.ones(len(owners), dtype=bool)
-    if not enters_nucleus:
-        living = anatomy.nuclei[canvas.pixels_at(position)] == 0
-    kicks = rng.standard_normal((num_steps, len(owners)), dtype=np.float32) * np.float32(
-        wander * np.sqrt(step_um)
+    kicks = np.float32(wander * np.sqrt(step_um)) * rng.standard_normal(
+        (num_steps, len(owners)), dtype=np.float32
     )
     for step in range(num_steps):
         pixels = canvas.pixels_at(position)
         living = living & (anatomy.cells[pixels] == owners) & (step * step_um < lengths_um)
+        if not enters_nucleus:
+            living &= anatomy.nuclei[pixels] == 0
         nodes[:, step], alive[:, step] = position, living
         sine, cosine = np.sin(angle), np.cos(angle)
         inward = cosine * down[pixels] - sine * across[pixels]
         heading = sine * down[pixels] + cosine * across[pixels]
         danger = np.clip(1 - freedom[pixels] / _WARNING_UM, 0, 1) * (heading < 0.2)
-        angle = angle + kicks[step] + np.float32(0.9 * step_um) * danger * np.where(inward >= 0, 1, -1)
-        position = position + np.float32(step_um) * np.stack([np.sin(angle), np.cos(angle)], axis=1)
+        away = np.where(inward >= 0, danger, -danger)
+        angle = angle + kicks[step] + np.float32(0.9 * step_um) * away
+        position = np.stack(
+            [position[:, 0] + step_um * np.sin(angle), position[:, 1] + step_um * np.cos(angle)], axis=1
+        ).astype(np.float32)
     return Filaments(nodes_um=nodes, alive=alive, owners=owners)
 
 

@@ -10,7 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpa_cells.simulation.cell_lines import CELL_LINES, CellLine
-from hpa_cells.simulation.priors import CLASS_SET, EXTRA_RATE, NEGATIVE, PRESENCE, label_sets, with_floor
+from hpa_cells.simulation.priors import (
+    CLASS_SET,
+    EXTRA_RATE,
+    NEGATIVE,
+    PRESENCE,
+    label_sets,
+    with_floor,
+)
 from hpa_cells.simulation.recipe import Recipe
 
 __all__ = ["CellState", "FieldPlan", "SimulatedLabels", "draw_plan", "field_streams", "simulate_labels"]
@@ -167,8 +174,8 @@ def _draw_cell_labels(
     in_this_field = rng.beta(uncertain * recipe.agreement, (1 - uncertain) * recipe.agreement)
     in_this_field[presence == 1] = 1.0
     rates = np.where(true_labels, in_this_field, recipe.weakness * _EXTRA_RATE)
+    rates[NEGATIVE] = 0.0
     labels: NDArray[np.bool_] = rng.random((num_cells, len(CLASS_SET))) < rates
-    labels[:, NEGATIVE] = False
     return labels
 
 

@@ -24,7 +24,7 @@ class Layout:
     Attributes
     ----------
     cells, nuclei, nucleoli
-        The outlines. A cell has one nucleus or two; a mitotic one has its chromosomes instead, and no nucleoli.
+        The outlines. A cell has one nucleus or two; a mitotic one has chromosomes instead, and no nucleoli.
     centers_um, nucleus_middles_um, centrosomes_um
         (N, 2) float32.
     axes

@@ -69,8 +69,8 @@ PRESENCE: Final[dict[str, float]] = {
     "negative": 1.0,
 }
 
-# P(a cell shows the class | its field does not carry it) [2]_, where above zero. Negative is not drawn: it is what a
-# cell without any other class shows.
+# P(a cell shows the class | its field does not carry it) [2]_, where above zero. Negative is not drawn: it is
+# what a cell without any other class shows.
 EXTRA_RATE: Final[dict[str, float]] = {
     "nucleoplasm": 0.0100,
     "nuclear_membrane": 0.0006,
@@ -124,8 +124,8 @@ def with_floor(sets: NDArray[np.bool_], shares: NDArray[np.float64], floor: floa
 
     Returns
     -------
-    (S,) float64 that sum to 1. Sets of rare classes are raised by one factor a class, again and again until all
-    are there (iterative proportional fitting).
+    (S,) float64 that sum to 1. Sets of rare classes are raised by one factor a class, again and again until
+    all are there (iterative proportional fitting).
     """
     raised = shares.copy()
     frequencies = raised @ sets

@@ -61,7 +61,7 @@ class Recipe:
         1: a cell shows a label of its field with the real probability; 0: always.
     agreement
         How alike fields of one label are in the share of their cells that show it: concentration of a beta
-        distribution. Real fields are far apart, at about 1.5.
+        distribution. Real fields are far apart: half of the classes are below 2.5.
     mitotic_share, binucleated_share
         Share of cells in mitosis, and with two nuclei.
     contrast
@@ -93,10 +93,10 @@ class Recipe:
     bit_depth: int = 8
     cell_lines: list[str] = field(default_factory=list)
     crowding: float = 1.0
-    class_floor: float = 0.015
-    label_noise: float = 0.02
+    class_floor: float = 0.02
+    label_noise: float = 0.03
     weakness: float = 1.0
-    agreement: float = 1.5
+    agreement: float = 2.5
     mitotic_share: float = 0.02
     binucleated_share: float = 0.03
     contrast: float = 1.0
@@ -118,6 +118,11 @@ class Recipe:
                 raise ValueError(f"Recipe: {name} is {value}, expected a number from {lowest} to {highest}.")
         if self.bit_depth not in (8, 16):
             raise ValueError(f"Recipe: bit_depth is {self.bit_depth}, expected 8 or 16.")
+        unusual = self.mitotic_share + self.binucleated_share
+        if unusual > 1:
+            raise ValueError(
+                f"Recipe: mitotic_share and binucleated_share add up to {unusual}, expected 1 or less."
+            )
         unknown = [name for name in self.cell_lines if name not in CELL_LINES]
         if unknown:
             raise ValueError(

@@ -117,7 +117,7 @@ def open_store(shards: Sequence[ShardPaths]) -> CropStore:
 def _map(paths: ShardPaths, num_cells: int) -> NDArray[np.uint8]:
     try:
         images: NDArray[np.uint8] = np.load(paths.images, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, EOFError) as error:
         raise ValueError(
             f"{paths.images} is damaged ({error}): delete its folder to cut it again."
         ) from error

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import multiprocessing
+import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -121,7 +122,10 @@ def _run(jobs: list[_Job], workers: int) -> Iterator[str]:
         return
     # A forked copy of a process in which torch has run its threads can hang: start afresh.
     context = multiprocessing.get_context("spawn")
-    with Progress(console=console) as progress, ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with (
+        Progress(console=console) as progress,
+        ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_interrupts_to_the_parent) as pool,
+    ):
         task = progress.add_task("Cutting cells", total=len(jobs))
         try:
             for done in as_completed([pool.submit(_cut_shard, job) for job in jobs]):
@@ -130,6 +134,10 @@ def _run(jobs: list[_Job], workers: int) -> Iterator[str]:
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _cut_shard(job: _Job) -> list[str]:

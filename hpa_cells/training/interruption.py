@@ -36,8 +36,11 @@ class SaveOnInterrupt(Checkpoint):
         self._previous: Any = None
 
     @override
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Listen for Ctrl-C; only the main thread may."""
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Listen for Ctrl-C; only the main thread may.
+
+        Not earlier: at the end Lightning puts back the handlers it found when it began.
+        """
         if threading.current_thread() is threading.main_thread():
             self._previous = signal.signal(signal.SIGINT, self._request)
 

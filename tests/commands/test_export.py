@@ -71,7 +71,7 @@ def test_a_field_that_the_run_lacks_is_told_after_writing(run_folder: Path, tmp_
     sample = tmp_path / "sample_submission.csv"
     sample.write_text(f"{HEADER}\nfield one,6,8,\nother,6,8,\n")
     with pytest.raises(
-        ValueError, match=r"s\.csv has 1 problems, .*\n  file, field other: The field has no row"
+        ValueError, match=r"s\.csv has a problem, .*\n  file, field other: The field has no row"
     ):
         run(f"table={run_folder}", f"out={tmp_path}/s.csv", f"sample_submission={sample}")
     assert (tmp_path / "s.csv").exists()

@@ -169,6 +169,13 @@ class TestOmeTiff:
         assert field.missing == {Channel.ER}
         assert not field.image[Channel.ER].any()
 
+    def test_metadata_that_promise_more_planes_are_told(self, tmp_path: Path) -> None:
+        path = self.write(tmp_path / "f.ome.tif", num_channels=3)
+        path.write_bytes(path.read_bytes().replace(b'SizeC="3"', b'SizeC="4"'))
+        (source,) = find_fields(tmp_path)
+        with pytest.raises(ValueError, match=r"Field f: .*f\.ome\.tif cannot be used: it"):
+            read_field(source)
+
     def test_ambiguous_channels_are_refused(self, tmp_path: Path) -> None:
         self.write(tmp_path / "half.ome.tif", ["red", "B", "C", "D"])
         self.write(tmp_path / "twice.ome.tif", ["red", "microtubules", "blue", "yellow"])

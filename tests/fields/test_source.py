@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 from hpa_cells.fields import FieldSource, ImageFile, find_fields, read_field, scan_fields, write_field
 from hpa_cells.types import Channel, Field
@@ -96,6 +97,35 @@ def test_a_damaged_zip_is_named(tmp_path: Path, zipped: Callable[..., Path]) -> 
     path.write_bytes(bytes(data[:-30]))
     with pytest.raises(ValueError, match=r"fields\.zip is not a whole zip"):
         find_fields(path)
+
+
+def test_a_member_that_is_gone_or_encrypted_is_named(tmp_path: Path, zipped: Callable[..., Path]) -> None:
+    path = zipped("train/")
+    (source,) = find_fields(path)
+    path = zipped("other/")
+    os.utime(path, ns=(2, 2))
+    with pytest.raises(
+        ValueError, match=r"train/f1_red\.png cannot be used: it cannot be unpacked .*no item named"
+    ):
+        read_field(source)
+    data = bytearray(path.read_bytes())
+    for signature, flags in ((b"PK\x01\x02", 8), (b"PK\x03\x04", 6)):
+        position = data.find(signature)
+        while position >= 0:
+            data[position + flags] |= 1
+            position = data.find(signature, position + 1)
+    path.write_bytes(bytes(data))
+    with pytest.raises(ValueError, match="is encrypted, password required"):
+        read_field(find_fields(path)[0])
+
+
+def test_an_ome_tiff_inside_a_zip_is_read(tmp_path: Path) -> None:
+    planes = np.arange(4 * 6 * 8, dtype=np.uint8).reshape(4, 6, 8)
+    tifffile.imwrite(tmp_path / "f.ome.tif", planes, metadata={"axes": "CYX"}, photometric="minisblack")
+    with zipfile.ZipFile(tmp_path / "fields.zip", "w") as archive:
+        archive.write(tmp_path / "f.ome.tif", "stacks/f.ome.tif")
+    (source,) = find_fields(tmp_path / "fields.zip")
+    np.testing.assert_array_equal(read_field(source).image, planes)
 
 
 def test_a_source_needs_a_file_and_a_safe_id() -> None:

@@ -117,8 +117,8 @@ def test_turning_and_renumbering_change_nothing(images: tuple[Labels, Labels]) -
     turned = score_instances([tuple(np.rot90(image)[:, ::-1] for image in images)])
     renumbered = score_instances([tuple(np.where(image, 90_000 - image % 80_000, 0) for image in images)])
     swapped = score_instances([images[::-1]])
-    np.testing.assert_array_equal(turned, scores)
-    np.testing.assert_array_equal(renumbered, scores)
+    np.testing.assert_allclose(turned, scores)
+    np.testing.assert_allclose(renumbered, scores)
     np.testing.assert_array_equal(swapped[["f1", "ap", "num_matched"]], scores[["f1", "ap", "num_matched"]])
     np.testing.assert_array_equal(swapped["precision"], scores["recall"])
 
@@ -129,9 +129,9 @@ def test_panoptic_quality_is_that_of_torchmetrics(seed: int) -> None:
     from torchmetrics.functional.detection import panoptic_quality
 
     rng = np.random.default_rng(seed)
-    truth = np.kron(rng.integers(0, 6, (4, 5)), np.ones((4, 4))).astype(np.int32)
-    predicted = np.roll(truth, rng.integers(0, 2, 2), (0, 1)) * 3
-    predicted[rng.random(truth.shape) < 0.1] = 0
+    truth = np.kron(rng.permutation(20).reshape(4, 5), np.ones((5, 5))).astype(np.int32)
+    predicted = np.roll(truth, 1, axis=1) * 3
+    predicted[rng.random(truth.shape) < 0.2] = 0
     # Pixel by pixel a category, 1 for a cell and 0 for background, and the number of the object.
     both = [
         torch.from_numpy(np.stack([image > 0, image], axis=-1).astype(np.int64))

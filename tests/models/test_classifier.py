@@ -23,12 +23,19 @@ def test_shapes(pooling: str, field_head: str, crops: Tensor) -> None:
     assert outputs.embeddings.shape == (5, 8)
 
 
-def test_golden_logits(classifier: CellClassifier, crops: Tensor) -> None:
-    """The same seed and input give these numbers on any machine; a change here changes every trained model."""
+def test_golden_logits(classifier: CellClassifier) -> None:
+    """Given weights and input give these numbers: whatever changes them changes every trained model."""
+    with torch.no_grad():
+        for parameter in classifier.parameters():
+            wave = torch.arange(parameter.numel()).sin().reshape(parameter.shape)
+            parameter.copy_(wave if parameter.ndim > 1 else 0.5 + 0.1 * wave)
+    ramp = ((torch.arange(5 * 4 * 32 * 32) % 251) / 250).reshape(5, 4, 32, 32) ** 3
     with torch.inference_mode():
-        outputs = classifier(crops, INDEX)
-    torch.testing.assert_close(outputs.cell_logits[0, :4], torch.tensor(GOLDEN_CELL), atol=1e-4, rtol=1e-3)
-    torch.testing.assert_close(outputs.field_logits[2, :4], torch.tensor(GOLDEN_FIELD), atol=1e-4, rtol=1e-3)
+        outputs = classifier(ramp, INDEX)
+    cell = torch.tensor([50.1098, 11.3010, -52.1375, 5.1412])
+    field = torch.tensor([24.5507, 18.5423, -28.6856, -8.9246])
+    torch.testing.assert_close(outputs.cell_logits[0, :4], cell, atol=1e-2, rtol=1e-3)
+    torch.testing.assert_close(outputs.field_logits[2, :4], field, atol=1e-2, rtol=1e-3)
 
 
 def test_shared_head_pools_the_cells(crops: Tensor) -> None:

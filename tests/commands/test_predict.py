@@ -1,0 +1,253 @@
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hpa_cells.prediction import FAILURES_FILE
+from hpa_cells.table import CellTable, Column, read_table
+
+Program = Callable[..., Any]
+
+
+@pytest.fixture
+def predict(hpa_cells: Program, small_world: Any, tmp_path: Path) -> Program:
+    """Call ``hpa-cells predict`` on the small world, with these settings changed, into ``tmp_path/run``."""
+
+    def call(*settings: str) -> Any:
+        return hpa_cells(
+            "predict",
+            f"fields={small_world.fields}",
+            f"model={small_world.model}",
+            f"out={tmp_path / 'run'}",
+            "segmenter=precomputed",
+            f"segmenter.folder={small_world.masks}",
+            "device=cpu",
+            *settings,
+        )
+
+    return call
+
+
+def assert_same_table(a: CellTable, b: CellTable) -> None:
+    """Equal, but for what the order of sums in a network batch changes."""
+    columns = a.cells.columns.drop(Column.EMBEDDING)
+    pd.testing.assert_frame_equal(a.cells[columns], b.cells[columns])
+    pd.testing.assert_frame_equal(a.fields, b.fields)
+    embeddings = (np.stack(table.cells[Column.EMBEDDING].tolist()) for table in (a, b))
+    np.testing.assert_allclose(*embeddings, rtol=1e-5, atol=1e-5)
+
+
+def failures(run: Path) -> list[dict[str, str]]:
+    return pd.read_csv(run / FAILURES_FILE).to_dict("records")
+
+
+def test_the_cell_table(predict: Program, small_world: Any, tmp_path: Path) -> None:
+    ended = predict()
+    assert ended.status == 0
+    assert ended.stdout == ""
+    assert "5/5" in ended.stderr
+    assert f"{tmp_path / 'run'}: 5 fields" in ended.stderr
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "cells-000000.parquet", FAILURES_FILE, "fields-000000.parquet",
+    ]  # fmt: skip
+    table = read_table(tmp_path / "run")
+    assert table.fields.set_index(Column.FIELD_ID)[Column.NUM_CELLS].to_dict() == small_world.num_cells
+    assert len(table.cells) == sum(small_world.num_cells.values())
+    assert failures(tmp_path / "run") == []
+
+
+def test_provenance_holds_what_changes_the_content_and_nothing_else(
+    predict: Program, small_world: Any, tmp_path: Path
+) -> None:
+    predict("tta=flips", "fusion=product")
+    provenance = read_table(tmp_path / "run").provenance
+    assert (provenance.source, provenance.class_set, len(provenance.weights_hash)) == ("model", "hpa2021", 64)
+    settings = provenance.settings
+    assert settings["tta"] == {"num_turns": 2, "mirrored": True}
+    assert settings["fusion"]["rule"] == "product"
+    assert settings["segmenter"]["folder"] == str(small_world.masks)
+    assert settings["crops"]["size_px"] == 32
+    assert settings["thresholds"]["negative"] == pytest.approx(0.9)
+    ended = predict("tta=flips", "fusion=product", "batch_cells=3", "runner.num_threads=1", "shard_fields=1")
+    assert ended.status == 0
+    assert "5 of 5 fields are finished already" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "named"),
+    [
+        ("tta=d4", "settings.tta.num_turns: 1 -> 4"),
+        ("fusion=mean", "settings.fusion.cell_weight: 1.0 -> 0.5"),
+        ("pixel_size_um=0.1", "settings.pixel_size_um: None -> 0.1"),
+        ("area_weight.border_um2=512", "settings.area_weight.border_um2: 0.0 -> 512.0"),
+        ("embeddings=false", "settings.embeddings: True -> False"),
+    ],
+)
+def test_a_run_of_other_settings_is_not_gone_on_with(predict: Program, setting: str, named: str) -> None:
+    predict()
+    ended = predict(setting)
+    assert ended.status == 1
+    assert named in ended.stderr
+    assert "choose another `out`" in ended.stderr
+
+
+def test_a_run_with_another_model_is_not_gone_on_with(
+    predict: Program, small_world: Any, tmp_path: Path
+) -> None:
+    from dataclasses import replace
+
+    from hpa_cells.models import load_checkpoint, save_checkpoint
+
+    predict()
+    other = load_checkpoint(small_world.model)
+    other.model.cell_head.bias.data += 1
+    save_checkpoint(tmp_path / "other", replace(other))
+    ended = predict(f"model={tmp_path / 'other'}")
+    assert ended.status == 1
+    assert "weights_hash" in ended.stderr
+
+
+def test_failed_fields_are_on_record_and_tried_again(
+    predict: Program, small_world: Any, tmp_path: Path
+) -> None:
+    """One field lacks a channel, one has a broken file, one has no mask; two are well."""
+    fields, masks = (
+        shutil.copytree(folder, tmp_path / folder.name) for folder in (small_world.fields, small_world.masks)
+    )
+    (fields / "f0_red.png").rename(tmp_path / "f0_red.png")
+    (fields / "f2_blue.png").write_bytes(b"\x89PNG\r\n")
+    (masks / "f3_cells.png").rename(tmp_path / "f3_cells.png")
+    changed = (f"fields={fields}", f"segmenter.folder={masks}", "shard_fields=1")
+
+    ended = predict(*changed)
+    run = tmp_path / "run"
+    assert ended.status == 1
+    assert f"3 of 5 fields failed; see {run / FAILURES_FILE}." in ended.stderr
+    assert "f2 failed to read: " in ended.stderr
+    assert "Traceback" not in ended.stderr
+    found = {row["field_id"]: row for row in failures(run)}
+    assert {name: row["stage"] for name, row in found.items()} == {
+        "f0": "find",
+        "f2": "read",
+        "f3": "segment",
+    }
+    assert "red" in found["f0"]["error"]
+    assert "f2_blue.png" in found["f2"]["error"]
+    assert read_table(run).fields[Column.FIELD_ID].tolist() == ["f1", "f4"]
+
+    (tmp_path / "f0_red.png").rename(fields / "f0_red.png")
+    (tmp_path / "f3_cells.png").rename(masks / "f3_cells.png")
+    ended = predict(*changed)
+    assert ended.status == 1
+    assert "1 of 5 fields failed" in ended.stderr
+    assert [row["field_id"] for row in failures(run)] == ["f2"]
+
+    shutil.copy(small_world.fields / "f2_blue.png", fields)
+    ended = predict(*changed)
+    assert ended.status == 0
+    assert failures(run) == []
+    assert len(read_table(run).fields) == 5
+
+
+_INTERRUPTED = """
+import os, signal, sys
+import hpa_cells.prediction.pipeline as pipeline
+from hpa_cells.commands.app import main
+
+read_field = pipeline.read_field
+
+def read_and_press_ctrl_c(source, **settings):
+    if source.field_id == "f3":
+        os.kill(os.getpid(), signal.SIGINT)
+    return read_field(source, **settings)
+
+pipeline.read_field = read_and_press_ctrl_c
+main()
+"""
+
+
+def test_ctrl_c_keeps_the_finished_fields_and_the_same_command_completes_the_table(
+    predict: Program, small_world: Any, tmp_path: Path
+) -> None:
+    predict()
+    expected = read_table(tmp_path / "run")
+    shutil.rmtree(tmp_path / "run")
+    settings = [
+        f"fields={small_world.fields}",
+        f"model={small_world.model}",
+        f"out={tmp_path / 'run'}",
+        "segmenter=precomputed",
+        f"segmenter.folder={small_world.masks}",
+        "device=cpu",
+    ]
+    slowly = ["batch_cells=1", "runner.num_threads=1", "runner.num_ahead=1"]
+    ended = subprocess.run(
+        [sys.executable, "-c", _INTERRUPTED, "predict", *settings, *slowly],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 130, ended.stderr
+    assert "Stopped. Finished work is kept: the same command goes on from there." in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert {"f0"} <= set(read_table(tmp_path / "run").fields[Column.FIELD_ID]) < set(small_world.num_cells)
+    assert not list((tmp_path / "run").glob(".*"))
+
+    assert predict().status == 0
+    assert_same_table(read_table(tmp_path / "run"), expected)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("fields=nowhere", "nowhere does not exist"),
+        ("model=nowhere", "nowhere/checkpoint.json does not exist: give the folder that `hpa-cells train`"),
+        ("segmenter.folder=nowhere", "nowhere does not exist"),
+        ("batch_cells=0", "batch_cells is 0: give at least 1"),
+        ("batch_cells=many", "many"),
+        ("shard_fields=0", "shard_fields is 0: give at least 1"),
+        ("segment_fields=0", "segment_fields is 0: give at least 1"),
+        ("pixel_size_um=-0.1", "pixel_size_um is -0.1"),
+        ("fusion.rule=sum", "fusion.rule is 'sum': use one of weighted, product"),
+        ("runner.num_threads=0", "runner.num_threads is 0: give at least 1"),
+        ("device=gpu", "Device 'gpu' is unknown to torch"),
+        ("tta.num_turns=three", "three"),
+    ],
+)
+def test_a_wrong_setting_is_told_before_anything_runs(
+    predict: Program, tmp_path: Path, setting: str, message: str
+) -> None:
+    ended = predict(setting)
+    assert ended.status == 1
+    assert message in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_empty_folder(predict: Program, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    ended = predict(f"fields={tmp_path / 'empty'}")
+    assert ended.status == 1
+    assert f"No fields in {tmp_path / 'empty'}" in ended.stderr
+
+
+@pytest.mark.slow
+def test_the_real_fields(real_data: Path, hpa_cells: Program, small_world: Any, tmp_path: Path) -> None:
+    ended = hpa_cells(
+        "predict",
+        f"fields={real_data / 'hpa2021/fields'}",
+        f"model={small_world.model}",
+        f"out={tmp_path / 'run'}",
+        "device=cpu",
+    )
+    assert ended.status == 0
+    table = read_table(tmp_path / "run")
+    assert len(table.fields) == 4
+    assert set(table.fields[Column.HEIGHT_PX]) == {2048}
+    assert 20 < len(table.cells) < 400

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from hpa_cells.commands.app import FieldsFailedError
+from hpa_cells.commands.segment import run
+from hpa_cells.commands.settings import compose
+from hpa_cells.fields import write_field
+from hpa_cells.segmentation import read_segmentation
+from hpa_cells.types import Field
+
+
+@pytest.fixture
+def fields(tmp_path: Path) -> Path:
+    """Three fields of 96 x 128 px with one, two and no cells."""
+    for number, field_id in ((1, "a"), (2, "b"), (0, "c")):
+        image = np.full((4, 96, 128), 3, dtype=np.uint8)
+        for index in range(number):
+            for channel, radius in ((0, 25), (2, 12), (3, 25)):
+                cv2.circle(image[channel], (32 + 64 * index, 48), radius, 180, thickness=-1)
+        write_field(Field(field_id=field_id, image=image, pixel_size_um=0.5), tmp_path / "fields")
+    return tmp_path / "fields"
+
+
+def segment(fields: Path, out: Path, *overrides: str) -> None:
+    run(compose("segment", [f"fields={fields}", f"out={out}", *overrides]))
+
+
+def failures(out: Path) -> pd.DataFrame:
+    return pd.read_csv(out / "failures.csv")
+
+
+def test_label_images_of_every_field(fields: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    segment(fields, out)
+    num_cells = {name: len(read_segmentation(out, name, pixel_size_um=0.5).cell_ids) for name in "abc"}
+    assert num_cells == {"a": 1, "b": 2, "c": 0}
+    assert failures(out).empty
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        [f"{name}_{kind}.png" for name in "abc" for kind in ("cells", "nuclei")]
+        + ["failures.csv", "segmentation.json"]
+    )
+
+
+def test_any_number_of_workers_gives_the_same(fields: Path, tmp_path: Path) -> None:
+    for workers in (1, 2):
+        segment(fields, tmp_path / str(workers), f"workers={workers}")
+    for path in (tmp_path / "1").iterdir():
+        assert path.read_bytes() == (tmp_path / "2" / path.name).read_bytes(), path.name
+
+
+def test_finished_fields_are_not_done_again(
+    fields: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    segment(fields, out)
+    (out / "b_cells.png").unlink()
+    times = {path.name: path.stat().st_mtime_ns for path in out.glob("[ac]_*")}
+    with caplog.at_level("INFO"):
+        segment(fields, out)
+    assert "2 of 3 fields are finished already" in caplog.text
+    assert (out / "b_cells.png").is_file()
+    assert times == {path.name: path.stat().st_mtime_ns for path in out.glob("[ac]_*")}
+
+
+def test_a_broken_field_is_on_record_and_the_others_are_done(fields: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    whole = (fields / "a_blue.png").read_bytes()
+    (fields / "a_blue.png").write_bytes(whole[:100])
+    (fields / "b_red.png").rename(tmp_path / "b_red.png")
+    with pytest.raises(FieldsFailedError, match=r"2 of 3 fields failed; see .*failures\.csv"):
+        segment(fields, out)
+    recorded = failures(out).set_index("field_id")
+    assert recorded["stage"].to_dict() == {"a": "read", "b": "find"}
+    assert "a_blue.png" in recorded.loc["a", "error"]
+    assert "no red file" in recorded.loc["b", "error"]
+    assert (out / "c_cells.png").is_file()
+
+    (fields / "a_blue.png").write_bytes(whole)
+    (tmp_path / "b_red.png").rename(fields / "b_red.png")
+    segment(fields, out)
+    assert failures(out).empty
+    assert len(list(out.glob("*_cells.png"))) == 3
+
+
+def test_a_field_without_er_is_segmented(fields: Path, tmp_path: Path) -> None:
+    (fields / "a_yellow.png").unlink()
+    segment(fields, tmp_path / "out")
+    assert read_segmentation(tmp_path / "out", "a", pixel_size_um=0.5).cell_ids.tolist() == [1]
+
+
+def test_masks_made_elsewhere_are_checked_and_copied(fields: Path, tmp_path: Path) -> None:
+    segment(fields, tmp_path / "first")
+    (tmp_path / "first" / "b_cells.png").unlink()
+    with pytest.raises(FieldsFailedError, match=r"1 of 3 fields failed.*add b_cells\.png"):
+        segment(
+            fields, tmp_path / "second", "segmenter=precomputed", f"segmenter.folder={tmp_path / 'first'}"
+        )
+    assert failures(tmp_path / "second")["stage"].tolist() == ["segment"]
+    assert (tmp_path / "second" / "a_cells.png").read_bytes() == (
+        tmp_path / "first" / "a_cells.png"
+    ).read_bytes()
+
+
+def test_results_of_other_settings_are_not_mixed(fields: Path, tmp_path: Path) -> None:
+    segment(fields, tmp_path / "out")
+    with pytest.raises(ValueError, match=r"other settings \(nucleus_neck: 0.6 -> 0.9\): choose another"):
+        segment(fields, tmp_path / "out", "segmenter.nucleus_neck=0.9")
+
+
+def test_no_workers_are_refused(fields: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="`workers` is 0: give at least 1"):
+        segment(fields, tmp_path / "out", "workers=0")

@@ -1,0 +1,182 @@
+"""The report as a folder and a page."""
+
+from __future__ import annotations
+
+import base64
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from hpa_cells.report import Failure, ReportSettings, write_report
+
+SMALL = ReportSettings(field_px=128, tile_px=32, threshold=0.4)
+HOSTILE = "<script>alert('x')</script>&\"'"
+
+
+class Outline(HTMLParser):
+    """Checks that tags close, and remembers ids, text and addresses."""
+
+    VOID = frozenset({"meta", "img", "input", "link", "br", "rect"})
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.words: list[str] = []
+        self.feed(html)
+        assert not self.open, self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def test_page_overlays_and_montages(world, tmp_path: Path) -> None:
+    report = write_report(world.table, world.sources, tmp_path, title="My run", settings=SMALL)
+    assert report.page == tmp_path / "report.html"
+    assert report.unreadable == []
+    html = report.page.read_text(encoding="utf-8")
+    page = Outline(html)
+    assert page.tags.count("figure") == 3 + html.count('class="tile"')
+    assert html.count('class="tile"') == (world.table.probabilities() >= 0.4).sum()
+    assert "My run" in html
+    assert sorted(path.name for path in (tmp_path / "overlays").iterdir()) == [
+        "first.png",
+        "plain.png",
+        "void.png",
+    ]
+    assert cv2.imread(str(tmp_path / "overlays" / "first.png")).shape == (768, 1024, 3)
+    keys = {path.stem for path in (tmp_path / "montages").iterdir()}
+    called = (world.table.probabilities() >= 0.4).any(axis=0)
+    assert keys == {key for key, yes in zip(world.table.class_set.keys, called, strict=True) if yes}
+
+
+def test_page_needs_no_network_and_its_pictures_open(world, tmp_path: Path) -> None:
+    html = write_report(world.table, world.sources, tmp_path, settings=SMALL).page.read_text(encoding="utf-8")
+    page = Outline(html)
+    assert all(address.startswith(("data:image/webp;base64,", "#")) for address in page.addresses)
+    assert not re.search(r"https?://|@import|url\(|<script|<link", html)
+    first = next(address for address in page.addresses if address.startswith("data:"))
+    encoded = np.frombuffer(base64.b64decode(first.split(",")[1]), np.uint8)
+    assert cv2.imdecode(encoded, cv2.IMREAD_COLOR).shape == (96, 128, 3)
+    for anchor in (address[1:] for address in page.addresses if address.startswith("#")):
+        assert f'id="{anchor}"' in html
+
+
+def test_with_truth_it_shows_precision_right_and_wrong(
+    world, make_table, label_images, tmp_path: Path
+) -> None:
+    truth = make_table(label_images, seed=5, is_truth=True)
+    html = write_report(world.table, world.sources, tmp_path, truth=truth, settings=SMALL).page.read_text(
+        "utf-8"
+    )
+    Outline(html)
+    assert "Mean average precision" in html
+    probabilities, is_true = world.table.probabilities(), truth.probabilities() >= 0.5
+    assert html.count(">✓<") == ((probabilities >= 0.4) & is_true).sum()
+    assert html.count(">✗<") == ((probabilities >= 0.4) & ~is_true).sum()
+    assert "true:" in html
+
+
+def test_without_truth_it_does_not_speak_of_it(world, tmp_path: Path) -> None:
+    html = write_report(world.table, world.sources, tmp_path, settings=SMALL).page.read_text("utf-8")
+    for word in ("verage precision", "True cells", "✓", "✗", "true:", "Truth"):
+        assert word not in html
+
+
+def test_what_comes_from_files_is_text(world, tmp_path: Path) -> None:
+    failures = [Failure(HOSTILE, "segment", HOSTILE)]
+    html = write_report(
+        world.table, world.sources, tmp_path, title=HOSTILE, failures=failures, settings=SMALL
+    ).page.read_text("utf-8")
+    page = Outline(html)
+    assert "script" not in page.tags
+    assert page.words.count(HOSTILE) == 3
+
+
+def test_a_field_that_cannot_be_read_is_told_and_the_rest_is_shown(
+    world, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    copies = tmp_path / "fields"
+    copies.mkdir()
+    for path in world.folder.iterdir():
+        (copies / path.name).write_bytes(path.read_bytes())
+    (copies / "plain_green.png").write_bytes(b"nothing")
+    from hpa_cells.fields import find_fields
+
+    report = write_report(world.table, find_fields(copies), tmp_path / "out", settings=SMALL)
+    assert [failure.field_id for failure in report.unreadable] == ["plain"]
+    assert "plain" in caplog.text
+    html = report.page.read_text("utf-8")
+    assert "plain_green.png" in html
+    assert sorted(path.name for path in (tmp_path / "out" / "overlays").iterdir()) == [
+        "first.png",
+        "void.png",
+    ]
+
+
+def test_a_field_of_another_size(world, make_table, label_images, tmp_path: Path) -> None:
+    larger = {field_id: np.pad(image, 5) for field_id, image in label_images.items()}
+    report = write_report(make_table(larger), world.sources, tmp_path, settings=SMALL)
+    assert len(report.unreadable) == 3
+    assert "has 120 x 160 px (height x width), in the table 130 x 170" in report.unreadable[0].error
+
+
+def test_fields_only_are_read_when_shown(world, tmp_path: Path) -> None:
+    read: list[str] = []
+
+    def track(field_ids):
+        read.extend(field_ids)
+        return field_ids
+
+    settings = ReportSettings(max_fields=1, cells_per_class=0, field_px=64)
+    report = write_report(world.table, world.sources, tmp_path, settings=settings, track=track)
+    assert len(read) == 1
+    assert "1 of 3 fields, drawn at random." in report.page.read_text("utf-8")
+
+
+def test_no_cells_at_all(make_table, world, label_images, tmp_path: Path) -> None:
+    table = make_table({"void": label_images["void"]})
+    html = write_report(table, world.sources, tmp_path, settings=SMALL).page.read_text("utf-8")
+    Outline(html)
+    assert "Most confident cells" not in html
+    assert not re.search(r"\bnan\b", html.lower())
+
+
+def test_a_table_without_probabilities(world, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from hpa_cells.table import Column
+
+    columns = Column.probabilities(world.table.class_set)
+    unknown = np.float32(np.nan)
+    table = replace(
+        world.table,
+        cells=world.table.cells.assign(**dict.fromkeys(columns, unknown)),
+        fields=world.table.fields.assign(**dict.fromkeys(columns, unknown)),
+    )
+    html = write_report(table, world.sources, tmp_path, settings=SMALL).page.read_text("utf-8")
+    Outline(html)
+    assert ">300<" in html
+
+
+def test_fields_left_out_are_noted(world, tmp_path: Path) -> None:
+    settings = ReportSettings(field_px=64, tile_px=16, skip_missing=True)
+    html = write_report(world.table, world.sources[1:], tmp_path, settings=settings).page.read_text("utf-8")
+    assert "1 fields count in the numbers, but their pictures were not given." in html

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from hpa_cells.segmentation.label_files import read_labels
+
+LABELS = np.array([[0, 1, 2, 2], [300, 300, 0, 7], [0, 0, 65_535, 7]], dtype=np.int32)
+
+
+def save(path: Path, array: NDArray[np.generic], **options: str) -> Path:
+    Image.fromarray(array).save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".tiff"])
+def test_16_bit(tmp_path: Path, suffix: str) -> None:
+    labels = read_labels(save(tmp_path / f"a{suffix}", LABELS.astype(np.uint16)))
+    assert labels.dtype == np.int32
+    np.testing.assert_array_equal(labels, LABELS)
+
+
+def test_8_bit_and_palette(tmp_path: Path) -> None:
+    small = np.minimum(LABELS, 255).astype(np.uint8)
+    np.testing.assert_array_equal(read_labels(save(tmp_path / "a.png", small)), small)
+    painted = Image.fromarray(small)
+    painted.putpalette(list(range(256)) * 3)
+    painted.save(tmp_path / "b.png")
+    np.testing.assert_array_equal(read_labels(tmp_path / "b.png"), small)
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_deflate", "tiff_lzw", "packbits"])
+def test_32_bit_tiff(tmp_path: Path, compression: str) -> None:
+    large = LABELS * 30_000
+    path = save(tmp_path / "a.tif", large, compression=compression)
+    np.testing.assert_array_equal(read_labels(path), large)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.uint64, np.bool_])
+def test_npz_of_any_whole_type(tmp_path: Path, dtype: type[np.generic]) -> None:
+    labels = (LABELS > 0).astype(dtype)
+    np.savez_compressed(tmp_path / "a.npz", labels)
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.npz"), LABELS > 0)
+
+
+def test_npz_of_several_arrays(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", cells=LABELS, nuclei=LABELS // 2)
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.npz", array="nuclei"), LABELS // 2)
+    with pytest.raises(ValueError, match="holds the arrays cells, nuclei, expected `other`"):
+        read_labels(tmp_path / "a.npz", array="other")
+
+
+def test_a_pickle_is_not_opened(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", np.array([{"code": "here"}], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match=r"a\.npz cannot be read \(Object arrays cannot be loaded"):
+        read_labels(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".npz"])
+def test_damaged_files(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    noise = np.random.default_rng(0).integers(0, 65_535, (80, 90)).astype(np.uint16)
+    if suffix == ".npz":
+        np.savez_compressed(path, noise)
+    else:
+        save(path, noise)
+    whole = path.read_bytes()
+    for size in (0, 5, 100, len(whole) // 2, len(whole) - 60):
+        path.write_bytes(whole[:size])
+        with pytest.raises(ValueError, match=r"a\.\w+ cannot be read"):
+            read_labels(path)
+
+
+def test_what_is_no_label_image(tmp_path: Path) -> None:
+    colored = save(tmp_path / "a.png", np.zeros((4, 5, 3), dtype=np.uint8))
+    with pytest.raises(ValueError, match=r"shape \(4, 5, 3\), expected one plane of ids"):
+        read_labels(colored)
+    for name, values, message in (
+        ("float", np.full((2, 2), 0.5), "holds float64 values"),
+        ("negative", np.full((2, 2), -3), "ids from -3 to -3"),
+        ("huge", np.full((2, 2), 2**40), "expected 0 .background. to 2147483647"),
+    ):
+        np.savez(tmp_path / f"{name}.npz", values)
+        with pytest.raises(ValueError, match=message):
+            read_labels(tmp_path / f"{name}.npz")

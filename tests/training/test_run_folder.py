@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hpa_cells.training.run_folder import claim_folder
+
+SETTINGS = {"seed": 0, "method": {"loss": {"cell_weight": 0.1}}, "fields": ["a"]}
+
+
+def test_the_same_settings_may_come_back(tmp_path: Path) -> None:
+    for _ in range(2):
+        folder = claim_folder(tmp_path / "m", SETTINGS, resume=True)
+    assert folder.settings.exists()
+    assert not folder.is_finished
+
+
+def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
+    claim_folder(tmp_path / "m", SETTINGS, resume=True)
+    other = SETTINGS | {"method": {"loss": {"cell_weight": 0.2}}, "new": 1}
+    with pytest.raises(
+        ValueError, match=r"method\.loss\.cell_weight: 0\.1 -> 0\.2; new: None -> 1\).*resume=false"
+    ):
+        claim_folder(tmp_path / "m", other, resume=True)
+
+
+def test_many_differences_are_counted(tmp_path: Path) -> None:
+    claim_folder(tmp_path / "m", {str(number): 0 for number in range(9)}, resume=True)
+    with pytest.raises(ValueError, match=r"4: 0 -> 1 and 4 more\)"):
+        claim_folder(tmp_path / "m", {str(number): 1 for number in range(9)}, resume=True)
+
+
+def test_starting_anew_removes_the_old_state(tmp_path: Path) -> None:
+    folder = claim_folder(tmp_path / "m", SETTINGS, resume=True)
+    folder.checkpoints.mkdir(parents=True)
+    folder.last.touch()
+    (folder.out / "checkpoint.json").touch()
+    crops = folder.out / "training" / "crops"
+    crops.mkdir()
+    again = claim_folder(tmp_path / "m", SETTINGS | {"seed": 1}, resume=False)
+    assert not again.last.exists()
+    assert not again.is_finished
+    assert crops.exists()
