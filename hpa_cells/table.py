@@ -1,8 +1,8 @@
 """The cell table: one row a cell, the file that every view of a run is made from.
 
-A run's folder holds shards of two tables. ``cells-*.parquet`` has one row a cell, ``fields-*.parquet`` one row a
-finished field, also a field without cells. The shard of fields is written last: a field is finished when it is there.
-A simulated truth has the same form, with probabilities of 0 and 1.
+A run's folder holds shards of two tables. ``cells-*.parquet`` has one row a cell, ``fields-*.parquet`` one
+row a finished field, also a field without cells. The shard of fields is written last: a field is finished
+when it is there. A simulated truth has the same form, with probabilities of 0 and 1.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class Provenance:
             pd.json_normalize(json.loads(json.dumps(asdict(each)))).iloc[0].to_dict()
             for each in (self, other)
         )
-        names = sorted(mine.keys() | theirs.keys())
+        names = sorted({str(name) for name in (*mine, *theirs)})
         return [
             f"{name}: {mine.get(name, 'unset')} -> {theirs.get(name, 'unset')}"
             for name in names
@@ -136,11 +136,11 @@ class CellTable:
     Attributes
     ----------
     cells
-        One row a cell, sorted by field and cell id: the columns of `CELL_COLUMNS`, one probability column a class and
-        the embedding (a list of float32; absent where the model gives none).
+        One row a cell, sorted by field and cell id: the columns of `CELL_COLUMNS`, one probability column a
+        class and the embedding (a list of float32; absent where the model gives none).
     fields
-        One row a finished field, sorted by field id: the columns of `FIELD_COLUMNS` and one probability column a class
-        for the field as a whole (NaN where there is none).
+        One row a finished field, sorted by field id: the columns of `FIELD_COLUMNS` and one probability column
+        a class for the field as a whole (NaN where there is none).
     class_set
         The classes.
     provenance
@@ -262,7 +262,8 @@ def read_table(folder: Path | str) -> CellTable:
     paths = sorted(folder.glob("fields-*.parquet"))
     if not paths:
         raise FileNotFoundError(
-            f"{folder} holds no cell table (fields-*.parquet): give the folder that `hpa-cells predict` wrote to."
+            f"{folder} holds no cell table (fields-*.parquet): give the folder that `hpa-cells predict` "
+            "wrote to."
         )
     provenance = _read_provenance(paths[0])
     for path in paths[1:]:

@@ -34,9 +34,6 @@ class Channel(IntEnum):
 
 NUM_CHANNELS = len(Channel)
 
-# Up to this id, counting pixels per id is about ten times faster than sorting them and needs at most 128 MiB.
-_MAX_COUNTED_ID = 1 << 24
-
 
 def label_ids(labels: NDArray[np.int32]) -> NDArray[np.int32]:
     """The ids in a label image, ascending, without the background 0.
@@ -55,12 +52,10 @@ def label_ids(labels: NDArray[np.int32]) -> NDArray[np.int32]:
     >>> label_ids(np.array([[0, 7], [7, 3]], dtype=np.int32))
     array([3, 7], dtype=int32)
     """
-    if labels.size == 0 or labels.max() > _MAX_COUNTED_ID:
-        ids = np.unique(labels)
-        return ids[ids != 0]
-    counts = np.bincount(labels.ravel())
-    counts[0] = 0
-    return np.flatnonzero(counts).astype(np.int32)
+    # A row is a few runs of one id each: sorting their first pixels is several times faster than sorting all.
+    starts_run = labels[:, 1:] != labels[:, :-1]
+    first_px = np.concatenate([labels[:, :1].ravel(), labels[:, 1:][starts_run]])
+    return np.setdiff1d(first_px, [0]).astype(np.int32)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,7 +81,7 @@ class Field:
 
     def __post_init__(self) -> None:
         if self.image.ndim != 3 or self.image.shape[0] != NUM_CHANNELS or 0 in self.image.shape:
-            raise ValueError(f"Field {self.field_id}: image has shape {self.image.shape}, expected (4, H, W).")
+            raise ValueError(f"Field {self.field_id}: image is {self.image.shape}, expected (4, H, W).")
         if self.image.dtype not in (np.uint8, np.uint16):
             raise TypeError(f"Field {self.field_id}: image is {self.image.dtype}, expected uint8 or uint16.")
         _check_pixel_size(self.field_id, self.pixel_size_um)
@@ -118,7 +113,7 @@ class Segmentation:
     cells
         (H, W) int32. Ids are positive and need not be contiguous.
     nuclei
-        (H, W) int32. A nucleus has the id of its cell; a cell may lack a nucleus, a nucleus never lacks a cell.
+        (H, W) int32. A nucleus has the id of its cell; a cell may lack a nucleus, a nucleus has a cell.
     pixel_size_um
         Side of a pixel, in um.
     """
@@ -132,7 +127,7 @@ class Segmentation:
         for name, labels in (("cells", self.cells), ("nuclei", self.nuclei)):
             if labels.ndim != 2 or labels.dtype != np.int32:
                 raise TypeError(
-                    f"Field {self.field_id}: {name} is {labels.dtype} of shape {labels.shape}, expected int32 (H, W)."
+                    f"Field {self.field_id}: {name} are {labels.dtype} {labels.shape}, expected int32 (H, W)."
                 )
             if labels.size and labels.min() < 0:
                 raise ValueError(f"Field {self.field_id}: {name} has a negative id ({labels.min()}).")
@@ -180,7 +175,7 @@ class CellCrops:
         num_cells = len(self.cell_ids)
         if self.images.ndim != 4 or self.images.shape[:2] != (num_cells, NUM_CHANNELS):
             raise ValueError(
-                f"Field {self.field_id}: crops have shape {self.images.shape}, expected ({num_cells}, 4, S, S)."
+                f"Field {self.field_id}: crops are {self.images.shape}, expected ({num_cells}, 4, S, S)."
             )
         if len(self.touches_border) != num_cells:
             raise ValueError(

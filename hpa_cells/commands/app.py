@@ -81,7 +81,7 @@ def run_verb(verb: str) -> None:
 def _run_in_plain_words(verb: str, cfg: DictConfig) -> None:
     """Run the verb; an error of the user's becomes one line, with ``HYDRA_FULL_ERROR=1`` the whole trace."""
     from hydra.core.hydra_config import HydraConfig
-    from hydra.errors import HydraException
+    from hydra.errors import HydraException, InstantiationException
     from hydra.types import RunMode
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
@@ -97,7 +97,9 @@ def _run_in_plain_words(verb: str, cfg: DictConfig) -> None:
     except users_errors as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        _stop(str(error), _FAILED)
+        # Hydra wraps what a thing said while it was built; the user wants the thing's own words.
+        built = isinstance(error, InstantiationException) and error.__cause__
+        _stop(str(built or error), _FAILED)
 
 
 def _stop(message: str, status: int) -> NoReturn:

@@ -39,7 +39,7 @@ class FieldProgress:
 
 @contextmanager
 def field_progress(description: str, num_fields: int) -> Iterator[FieldProgress]:
-    """Show a bar for `num_fields` fields; where standard error is no terminal, its last state only."""
+    """Show a bar for `num_fields` fields, if any; where standard error is no terminal, its last state."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -48,7 +48,7 @@ def field_progress(description: str, num_fields: int) -> Iterator[FieldProgress]
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=Console(stderr=True), disable=num_fields == 0) as progress:
         yield FieldProgress(progress, description, num_fields)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -43,14 +44,14 @@ def run(cfg: DictConfig) -> None:
         out,
         truth=None if cfg.truth is None else _read_truth(Path(cfg.truth), table.class_set),
         failures=_failures_of_run(folder),
-        title=cfg.title or folder.resolve().name,
-        settings=settings,
+        settings=replace(settings, title=settings.title or folder.resolve().name),
         track=_with_progress,
     )
     log.info("%s: %d cells of %d fields", report.page, len(table.cells), len(table.fields))
     if report.unreadable:
         raise FieldsFailedError(
-            f"{len(report.unreadable)} fields could not be read and are not shown; {report.page} lists them."
+            f"{len(report.unreadable)} of {len(table.fields)} fields could not be read and are not shown; "
+            f"{report.page} lists them."
         )
 
 

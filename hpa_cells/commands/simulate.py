@@ -17,7 +17,7 @@ from hpa_cells.atomic import replaced_on_success
 from hpa_cells.cells import cell_rows, field_row
 from hpa_cells.commands.progress import field_progress
 from hpa_cells.commands.settings import to_settings
-from hpa_cells.commands.workers import worker_processes
+from hpa_cells.commands.workers import OrderedMap, worker_processes
 from hpa_cells.fields import LabelTable, write_field, write_label_table
 from hpa_cells.simulation import Recipe, SimulatedField, simulate_field, simulate_labels
 from hpa_cells.simulation.field import field_id_of
@@ -47,16 +47,18 @@ class _Split:
 def run(cfg: DictConfig) -> None:
     """Write the fields, labels and truths of `cfg.out`; finished fields stay as they are."""
     recipe = to_settings(Recipe, cfg.recipe)
-    for split in _splits(cfg):
-        provenance = Provenance(
-            version=__version__,
-            class_set=CLASS_SET.name,
-            source="simulation truth",
-            settings={"recipe": asdict(recipe)},
-        )
-        with TableWriter(split.truth, provenance=provenance, shard_fields=cfg.shard_fields) as writer:
-            _simulate(recipe, split, writer, num_workers=cfg.workers)
-        _write_labels(recipe, split)
+    splits = _splits(cfg)
+    provenance = Provenance(
+        version=__version__,
+        class_set=CLASS_SET.name,
+        source="simulation truth",
+        settings={"recipe": asdict(recipe)},
+    )
+    with worker_processes(cfg.workers) as map_in_order:
+        for split in splits:
+            with TableWriter(split.truth, provenance=provenance, shard_fields=cfg.shard_fields) as writer:
+                _simulate(recipe, split, writer, map_in_order)
+            _write_labels(recipe, split)
 
 
 def _splits(cfg: DictConfig) -> list[_Split]:
@@ -79,7 +81,7 @@ def _splits(cfg: DictConfig) -> list[_Split]:
     ]
 
 
-def _simulate(recipe: Recipe, split: _Split, writer: TableWriter, *, num_workers: int) -> None:
+def _simulate(recipe: Recipe, split: _Split, writer: TableWriter, map_in_order: OrderedMap) -> None:
     """Make the fields that are not there yet."""
     wanted = {field_id_of(index): index for index in split.indices}
     surplus = sorted(writer.finished - wanted.keys())
@@ -92,10 +94,7 @@ def _simulate(recipe: Recipe, split: _Split, writer: TableWriter, *, num_workers
     if len(todo) < len(wanted):
         log.info("%d of %d fields are finished already", len(wanted) - len(todo), len(wanted))
     make = partial(_make_field, recipe, split.fields)
-    with (
-        field_progress(f"simulate {split.fields.name}", len(todo)) as progress,
-        worker_processes(num_workers) as map_in_order,
-    ):
+    with field_progress(f"simulate {split.fields.name}", len(todo)) as progress:
         for cells, row in map_in_order(make, todo):
             writer.add(cells=cells, field_row=row)
             progress.advance()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from logging.handlers import QueueHandler, QueueListener
 from multiprocessing import get_context
-from typing import Protocol, TypeVar
+from multiprocessing.queues import Queue
+from typing import Any, Protocol, TypeVar
 
 import cv2
 
@@ -38,15 +41,27 @@ def worker_processes(num_workers: int) -> Iterator[OrderedMap]:
         return
     # A forked copy of a process that has run threads can hang: start afresh.
     context = get_context("spawn")
-    with ProcessPoolExecutor(num_workers, mp_context=context, initializer=_prepare_worker) as pool:
-        try:
-            yield pool.map
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+    records: Queue[Any] = context.Queue()
+    listener = QueueListener(records, *logging.getLogger().handlers, respect_handler_level=True)
+    listener.start()
+    arguments = (records, logging.getLogger().level)
+    try:
+        with ProcessPoolExecutor(
+            num_workers, mp_context=context, initializer=_prepare_worker, initargs=arguments
+        ) as pool:
+            try:
+                yield pool.map
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+    finally:
+        listener.stop()
+        records.close()
 
 
-def _prepare_worker() -> None:
-    """One thread a process, since they share the cores; Ctrl-C is for the parent to answer."""
+def _prepare_worker(records: Queue[Any], level: int) -> None:
+    """One thread a process, since they share the cores; Ctrl-C is for the parent to answer, and to log."""
     cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.getLogger().setLevel(level)
+    logging.getLogger().handlers = [QueueHandler(records)]

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 
 import pandas as pd
 
@@ -125,31 +126,41 @@ def predict_fields(
         If the fusion does not suit the class set of the model.
     """
     settings.fusion.check(checkpoint.class_set)
-    crop_settings = CropSettings(**checkpoint.crop_settings)
-
-    def prepare(group: Sequence[FieldSource]) -> list[_Prepared]:
-        with at_stage("read"):
-            fields = [read_field(source, pixel_size_um=settings.pixel_size_um) for source in group]
-        with at_stage("segment"):
-            segmentations = segmenter.segment(fields)
-        with at_stage("crop"):
-            crops = [crop_cells(*pair, crop_settings) for pair in zip(fields, segmentations, strict=True)]
-        return [
-            _Prepared(segmentation=cells, crops=cut) for cells, cut in zip(segmentations, crops, strict=True)
-        ]
-
+    prepare = partial(
+        _prepare,
+        segmenter=segmenter,
+        crop_settings=CropSettings(**checkpoint.crop_settings),
+        pixel_size_um=settings.pixel_size_um,
+    )
     todo = [source for source in sources if source.field_id not in writer.finished]
+    groups = _groups(todo, settings.segment_fields)
     waiting: list[_Prepared] = []
-    for outcomes in runner.map(partial(attempt, prepare), _groups(todo, settings.segment_fields)):
-        for outcome in outcomes:
-            if isinstance(outcome, Failure):
-                yield outcome
-            else:
-                waiting.append(outcome)
+    for outcome in chain.from_iterable(runner.map(partial(attempt, prepare), groups)):
+        if isinstance(outcome, Failure):
+            yield outcome
+            continue
+        waiting.append(outcome)
         if _is_full(waiting, settings.scoring.batch_cells):
             yield from _finish(waiting, checkpoint, writer, settings)
             waiting = []
     yield from _finish(waiting, checkpoint, writer, settings)
+
+
+def _prepare(
+    group: Sequence[FieldSource],
+    *,
+    segmenter: Segmenter,
+    crop_settings: CropSettings,
+    pixel_size_um: float | None,
+) -> list[_Prepared]:
+    """Read, segment and crop fields that the segmenter takes at once."""
+    with at_stage("read"):
+        fields = [read_field(source, pixel_size_um=pixel_size_um) for source in group]
+    with at_stage("segment"):
+        segmentations = segmenter.segment(fields)
+    with at_stage("crop"):
+        crops = [crop_cells(*pair, crop_settings) for pair in zip(fields, segmentations, strict=True)]
+    return [_Prepared(segmentation=cells, crops=cut) for cells, cut in zip(segmentations, crops, strict=True)]
 
 
 def _groups(sources: Sequence[FieldSource], size: int) -> Iterator[Sequence[FieldSource]]:

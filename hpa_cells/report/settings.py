@@ -13,6 +13,8 @@ class ReportSettings:
 
     Attributes
     ----------
+    title
+        Name of the run on the page; None: ``Run``.
     max_fields
         Most fields that are shown, drawn at random with `seed`; all fields count in the tables.
     cells_per_class
@@ -29,6 +31,7 @@ class ReportSettings:
         Whether to go on without the fields of the table that the folder lacks. Else they are an error.
     """
 
+    title: str | None = None
     max_fields: int = 16
     cells_per_class: int = 12
     threshold: float = 0.5

@@ -55,7 +55,6 @@ def write_report(
     *,
     truth: CellTable | LabelTable | None = None,
     failures: Sequence[Failure] = (),
-    title: str = "Run",
     settings: ReportSettings | None = None,
     track: Callable[[Sequence[str]], Iterable[str]] = iter,
 ) -> WrittenReport:
@@ -74,8 +73,6 @@ def write_report(
         or only the labels of fields.
     failures
         Fields that failed in the run.
-    title
-        Name of the run.
     settings
         Extent and look; None: the defaults of `ReportSettings`.
     track
@@ -98,7 +95,7 @@ def write_report(
     _write_montages(out / "montages", table, selection, pictures)
     scores = None if known is None else known.scores
     page = Page(
-        title=title,
+        title=settings.title or "Run",
         run=summarise_run(table, scores),
         classes=summarise_classes(table, scores, threshold=settings.threshold),
         threshold=settings.threshold,
@@ -178,9 +175,14 @@ def _notes(table: CellTable, selection: Selection, known: KnownTruth | None) -> 
     notes = []
     num_missing = len(table.fields) - len(selection.sources)
     if num_missing:
-        notes.append(f"{num_missing} fields count in the numbers, but their pictures were not given.")
+        notes.append(
+            f"{num_missing} of {len(table.fields)} fields count in the numbers, but their pictures "
+            "were not given."
+        )
     if known is not None and known.num_unpredicted:
-        notes.append(f"{known.num_unpredicted} true fields are not in the run: their cells count as missed.")
+        notes.append(
+            f"True fields that are not in the run: {known.num_unpredicted}. Their cells count as missed."
+        )
     return notes
 
 

@@ -50,7 +50,7 @@ def nucleus_mask(
     least = max(_NOISE_SPREADS * noise, _LEAST_CONTRAST * stain.max(initial=0))
     smooth = np.maximum(smooth - np.quantile(smooth, 0.02), 0)
     # Otsu's threshold without the few brightest specks, which would pull it above every nucleus.
-    otsu = threshold_otsu(np.minimum(smooth, np.quantile(smooth, 0.999)))  # type: ignore[no-untyped-call]
+    otsu = threshold_otsu(np.minimum(smooth, np.quantile(smooth, 0.999)))
     surroundings = cv2.GaussianBlur(smooth, (0, 0), window_px)
     bright = smooth > max(global_fraction * otsu, least)
     mask: NDArray[np.bool_] = bright & (smooth > local_fraction * surroundings)

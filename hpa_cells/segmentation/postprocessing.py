@@ -50,7 +50,7 @@ def flood(
     -------
     (H, W) int32.
     """
-    flooded: NDArray[np.int32] = watershed(landscape, markers, mask=within)  # type: ignore[no-untyped-call]
+    flooded: NDArray[np.int32] = watershed(landscape, markers, mask=within)
     return flooded.astype(np.int32, copy=False)
 
 
@@ -63,7 +63,7 @@ def remove_small(labels: NDArray[np.int32], min_area_px: float) -> NDArray[np.in
 
 def keep_pieces(labels: NDArray[np.int32], seeds: NDArray[np.int32]) -> NDArray[np.int32]:
     """`labels` without the 4-connected pieces in which no pixel has the same id in `seeds`."""
-    pieces = label(labels, background=0, connectivity=1)  # type: ignore[no-untyped-call]
+    pieces = label(labels, background=0, connectivity=1)
     kept = np.zeros(pieces.max() + 1, dtype=np.bool_)
     kept[pieces[(labels == seeds) & (labels > 0)]] = True
     return np.where(kept[pieces], labels, 0)

@@ -43,6 +43,10 @@ class Watershed:
         Standard deviation of the smoothing of microtubules and ER.
     cell_fraction
         A cell ends where its signal falls below this fraction of that around its nucleus, in [0, 1].
+    distance_weight_per_um
+        How much of the signal (from 0 to about 1) a um of distance from the nucleus is worth where cells
+        meet. The larger, the more a border lies midway between nuclei, and the less in the dark valley
+        between cells: 0.03 to 0.06 suit cells that touch without a valley.
     ring_um
         Width of the ring around a nucleus in which the signal of its cell is measured.
     closing_um
@@ -62,6 +66,7 @@ class Watershed:
     min_nucleus_area_um2: float = 15.0
     cell_blur_um: float = 0.8
     cell_fraction: float = 0.3
+    distance_weight_per_um: float = 0.003
     ring_um: float = 5.0
     closing_um: float = 1.0
     min_cell_area_um2: float = 40.0
@@ -95,6 +100,7 @@ class Watershed:
                 nuclei,
                 signal,
                 fraction=self.cell_fraction,
+                distance_weight=self.distance_weight_per_um / um,
                 ring_px=self.ring_um * um,
                 closing_px=self.closing_um * um,
                 max_hole_area_px=self.max_hole_area_um2 * um**2,

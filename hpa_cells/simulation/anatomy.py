@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from hpa_cells.simulation.blobs import rasterise
+from hpa_cells.simulation.blobs import radius_at, rasterise
 from hpa_cells.simulation.canvas import Canvas, FloatImage
 from hpa_cells.simulation.labels import FieldPlan
 from hpa_cells.simulation.layout import Layout, lay_out
@@ -17,6 +17,8 @@ __all__ = ["Anatomy", "build_anatomy"]
 
 # A nucleus is stiff: where cells crowd, their edges give way to it by this much.
 _NUCLEUS_MARGIN_UM = 0.7
+_NUM_CENTROSOME_TRIES = 6
+_CENTROSOME_ROOM_UM = 3.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +45,8 @@ class Anatomy:
         float32, inside nuclei: distance to the envelope.
     nucleoli
         float32 from 0 to 1, soft-edged.
+    centrosomes_um
+        (N, 2) float32, beside each cell's nucleus.
     """
 
     canvas: Canvas
@@ -55,6 +59,7 @@ class Anatomy:
     to_nucleus_um: FloatImage
     nucleus_depth_um: FloatImage
     nucleoli: FloatImage
+    centrosomes_um: NDArray[np.float32]
 
     @property
     def num_cells(self) -> int:
@@ -91,6 +96,7 @@ def build_anatomy(canvas: Canvas, plan: FieldPlan, rng: np.random.Generator) -> 
         to_nucleus_um=_distance_to_nucleus(canvas, plan, layout, cells, nuclei, level),
         nucleus_depth_um=_distance(canvas, nuclei > 0),
         nucleoli=nucleoli.astype(np.float32),
+        centrosomes_um=_centrosomes(canvas, layout, cells, to_border_um, rng),
     )
 
 
@@ -123,6 +129,26 @@ def _distance_to_nucleus(
     guess = np.maximum(level * reach_um - np.float32(plan.cell_line.nucleus_radius_um), np.float32(2))
     distance: FloatImage = np.where(out_of_field[cells], guess, _distance(canvas, nuclei == 0))
     return distance
+
+
+def _centrosomes(
+    canvas: Canvas,
+    layout: Layout,
+    cells: NDArray[np.int32],
+    to_border_um: FloatImage,
+    rng: np.random.Generator,
+) -> NDArray[np.float32]:
+    """(N, 2): just outside the nucleus, on a side where its cell has room."""
+    places = np.zeros_like(layout.centers_um)
+    for center, radii, owner in layout.nuclei:
+        angles = rng.uniform(0, 2 * np.pi, _NUM_CENTROSOME_TRIES)
+        reach = np.array([radius_at(radii, angle) for angle in angles]) + rng.uniform(0.5, 2.5)
+        candidates = center + reach[:, None] * np.stack([np.sin(angles), np.cos(angles)], axis=1)
+        pixels = canvas.pixels_at(candidates.astype(np.float32))
+        room_um = np.where(cells[pixels] == owner, to_border_um[pixels], 0)
+        # The first side that has enough, else the one that has most.
+        places[owner - 1] = candidates[np.minimum(room_um, _CENTROSOME_ROOM_UM).argmax()]
+    return places
 
 
 def _slope(

@@ -60,7 +60,7 @@ def centrosome(anatomy: Anatomy, amplitudes: NDArray[np.float32], rng: np.random
     canvas, layout, mitotic = anatomy.canvas, anatomy.layout, anatomy.plan.mitotic
     along = np.stack([np.sin(layout.axes), np.cos(layout.axes)], axis=1)
     apart_um = np.where(mitotic, 5.0, rng.uniform(0.2, 0.6, anatomy.num_cells))[:, None]
-    middle = np.where(mitotic[:, None], layout.centers_um, layout.centrosomes_um)
+    middle = np.where(mitotic[:, None], layout.centers_um, anatomy.centrosomes_um)
     places = np.concatenate([middle - apart_um * along, middle + apart_um * along]).astype(np.float32)
     light = (np.tile(amplitudes, 2) * rng.lognormal(-0.3, 0.3, len(places))).astype(np.float32)
     dots = canvas.points(places, light)
@@ -74,7 +74,7 @@ def aggresome(anatomy: Anatomy, amplitudes: NDArray[np.float32], rng: np.random.
     """One to three dense clumps of grains near the centrosome, over a faint cytosol."""
     canvas = anatomy.canvas
     owners = np.repeat(np.arange(anatomy.num_cells), rng.integers(1, 4, anatomy.num_cells))
-    clumps = anatomy.layout.centrosomes_um[owners] + 0.8 * rng.standard_normal((len(owners), 2))
+    clumps = anatomy.centrosomes_um[owners] + 0.8 * rng.standard_normal((len(owners), 2))
     grains = np.repeat(np.arange(len(owners)), rng.integers(8, 25, len(owners)))
     spread_um = rng.uniform(0.5, 1.3, len(owners))[grains, None]
     places = (clumps[grains] + spread_um * rng.standard_normal((len(grains), 2))).astype(np.float32)

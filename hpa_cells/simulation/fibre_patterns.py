@@ -44,7 +44,7 @@ def grow_microtubules(anatomy: Anatomy, rng: np.random.Generator) -> Microtubule
     living = ~anatomy.plan.mitotic
     per_cell = rng.poisson(line.num_microtubules * (layout.radii_um / line.radius_um) ** 1.8) * living
     close = np.full(anatomy.num_cells, 1.5)
-    rooted = in_cytoplasm(anatomy, per_cell // 4, rng, middles_um=layout.centrosomes_um, reach_um=close)
+    rooted = in_cytoplasm(anatomy, per_cell // 4, rng, middles_um=anatomy.centrosomes_um, reach_um=close)
     near = in_cytoplasm(
         anatomy, per_cell // 2, rng, middles_um=layout.nucleus_middles_um, reach_um=0.5 * layout.radii_um
     )
@@ -77,14 +77,17 @@ def microtubules(
     drawn = draw_filaments(anatomy, network, bright, rng, beading=0.5)
     focus = np.clip(0.75 + 0.4 * canvas.noise(rng, 14.0), 0, 1)
     drawn = focus * drawn + 0.7 * (1 - focus) * canvas.blur(drawn, 0.6)
-    dense = (0.45 + 0.55 * np.exp(-anatomy.to_nucleus_um / 10)) * np.where(anatomy.nuclei > 0, 0.5, 1)
+    dense = (0.45 + 0.55 * np.exp(-anatomy.to_nucleus_um / 10)) * np.where(
+        anatomy.nuclei > 0, np.float32(0.5), np.float32(1)
+    )
     drawn = drawn * np.exp(0.35 * canvas.noise(rng, 0.3)) * dense
     if len(spindles.owners):
         rays = draw_filaments(anatomy, spindles, 0.5 * amplitudes[spindles.owners - 1], rng, beading=0.8)
         drawn = drawn + canvas.blur(rays, 0.15)
     soluble = np.where(anatomy.plan.mitotic, np.float32(0.15), np.float32(0.03))
-    pattern = 0.07 * drawn + anatomy.per_pixel(amplitudes * soluble) * thickness(anatomy)
-    return pattern.astype(np.float32)
+    diffuse = anatomy.per_pixel(amplitudes * soluble) * thickness(anatomy)
+    pattern: FloatImage = np.float32(0.07) * drawn + diffuse
+    return pattern
 
 
 def intermediate_filaments(
@@ -92,8 +95,10 @@ def intermediate_filaments(
 ) -> FloatImage:
     """A wavy net, densest in a cage around the nucleus; dissolved in mitosis."""
     mitotic = anatomy.plan.mitotic
-    counts = rng.integers(250, 450, anatomy.num_cells) * ((amplitudes > 0) & ~mitotic)
-    starts = _around_nucleus(anatomy, counts, rng, reach=0.45)
+    shown = (amplitudes > 0) & ~mitotic
+    near = _around_nucleus(anatomy, rng.integers(200, 350, anatomy.num_cells) * shown, rng, reach=0.4)
+    anywhere = scattered_in_cytoplasm(anatomy, rng, per_um2=0.08, cells=shown)
+    starts = np.concatenate([near[0], anywhere[0]]), np.concatenate([near[1], anywhere[1]])
     angles = _lengthwise(anatomy, starts[1], rng, spread=0.8)
     drawn = _fibres(
         anatomy, amplitudes, rng, starts=starts, angles=angles, lengths_um=(5, 28), step_um=0.5, wander=0.45
@@ -147,7 +152,7 @@ def mitochondria(anatomy: Anatomy, amplitudes: NDArray[np.float32], rng: np.rand
         step_um=0.4,
         wander=0.5,
     )
-    pattern: FloatImage = 0.28 * anatomy.canvas.blur(drawn, 0.16) + 0.06 * cytosol(anatomy, amplitudes, rng)
+    pattern: FloatImage = 0.23 * anatomy.canvas.blur(drawn, 0.15) + 0.06 * cytosol(anatomy, amplitudes, rng)
     return pattern
 
 
@@ -155,18 +160,18 @@ def golgi_apparatus(
     anatomy: Anatomy, amplitudes: NDArray[np.float32], rng: np.random.Generator
 ) -> FloatImage:
     """Ribbons around the centrosome, beside the nucleus, and vesicles near them; only vesicles in mitosis."""
-    canvas, middles = anatomy.canvas, anatomy.layout.centrosomes_um
-    counts = rng.integers(14, 34, anatomy.num_cells) * ((amplitudes > 0) & ~anatomy.plan.mitotic)
+    canvas, middles = anatomy.canvas, anatomy.centrosomes_um
+    counts = rng.integers(25, 60, anatomy.num_cells) * ((amplitudes > 0) & ~anatomy.plan.mitotic)
     starts = in_cytoplasm(
-        anatomy, counts, rng, middles_um=middles, reach_um=rng.uniform(1.0, 3.0, anatomy.num_cells)
+        anatomy, counts, rng, middles_um=middles, reach_um=rng.uniform(1.2, 3.2, anatomy.num_cells)
     )
     angles = rng.uniform(0, 2 * np.pi, len(starts[1]))
     ribbons = _fibres(
-        anatomy, amplitudes, rng, starts=starts, angles=angles, lengths_um=(1.5, 6), step_um=0.3, wander=0.6
+        anatomy, amplitudes, rng, starts=starts, angles=angles, lengths_um=(0.6, 3.5), step_um=0.3, wander=1.1
     )
     dots = spots(anatomy, amplitudes, rng, mean_count=14, sigma_um=0.15, middles_um=middles, reach_um=5.0)
     pattern: FloatImage = (
-        0.3 * canvas.blur(ribbons, 0.15) + 0.5 * dots + 0.04 * cytosol(anatomy, amplitudes, rng)
+        0.26 * canvas.blur(ribbons, 0.13) + 0.5 * dots + 0.04 * cytosol(anatomy, amplitudes, rng)
     )
     return pattern
 

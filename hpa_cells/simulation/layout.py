@@ -25,7 +25,7 @@ class Layout:
     ----------
     cells, nuclei, nucleoli
         The outlines. A cell has one nucleus or two; a mitotic one has chromosomes instead, and no nucleoli.
-    centers_um, nucleus_middles_um, centrosomes_um
+    centers_um, nucleus_middles_um
         (N, 2) float32.
     axes
         (N,) float32, direction of each cell's length in radians from the x axis.
@@ -38,7 +38,6 @@ class Layout:
     nucleoli: Blobs
     centers_um: NDArray[np.float32]
     nucleus_middles_um: NDArray[np.float32]
-    centrosomes_um: NDArray[np.float32]
     axes: NDArray[np.float32]
     radii_um: NDArray[np.float32]
 
@@ -76,7 +75,6 @@ def lay_out(canvas: Canvas, plan: FieldPlan, rng: np.random.Generator) -> Layout
         nucleoli=Blobs.of(_nucleoli(plan, nuclei, rng)),
         centers_um=centers.astype(np.float32),
         nucleus_middles_um=_middles(nuclei, num_cells),
-        centrosomes_um=_centrosomes(line, nuclei, num_cells, rng),
         axes=axes.astype(np.float32),
         radii_um=radii.astype(np.float32),
     )
@@ -188,15 +186,3 @@ def _middles(nuclei: Blobs, num_cells: int) -> NDArray[np.float32]:
     ]
     middles: NDArray[np.float32] = (np.stack(sums, axis=1) / pieces[:, None]).astype(np.float32)
     return middles
-
-
-def _centrosomes(
-    line: CellLine, nuclei: Blobs, num_cells: int, rng: np.random.Generator
-) -> NDArray[np.float32]:
-    """(N, 2): just outside the nucleus, on any side."""
-    places = np.zeros((num_cells, 2), dtype=np.float32)
-    for center, radii, owner in nuclei:
-        angle = rng.uniform(0, 2 * np.pi)
-        reach = radius_at(radii, angle) + rng.uniform(0.4, 0.1 * line.radius_um + 1)
-        places[owner - 1] = center + reach * np.array([np.sin(angle), np.cos(angle)])
-    return places

@@ -141,14 +141,24 @@ class BagData(LightningDataModule):
         self.training = training
         self.validation = validation
         self.settings = settings
+        self._loader = BagLoader(
+            training,
+            BagSampler(training.rows_of_field, field_weights(training.labels, settings.balance), settings),
+            workers=settings.workers,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the training batches are; Lightning restores it before anything asks for a batch."""
+        return self._loader.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Go on from there."""
+        self._loader.load_state_dict(state_dict)
 
     def train_dataloader(self) -> BagLoader:
         """Random bags of the training fields."""
-        weights = field_weights(self.training.labels, self.settings.balance)
-        sampler = BagSampler(self.training.rows_of_field, weights, self.settings)
-        return BagLoader(
-            self.training, sampler, workers=self.settings.workers, pin_memory=torch.cuda.is_available()
-        )
+        return self._loader
 
     def val_dataloader(self) -> DataLoader[Bags]:
         """Every validation field once, always with the same cells."""

@@ -76,12 +76,14 @@ def claim_folder(out: Path, settings: dict[str, Any], *, resume: bool) -> RunFol
     Raises
     ------
     ValueError
-        If it belongs to a training with other settings and `resume` is true.
+        If `resume` is true and it belongs to a training with other settings, or holds a copied model.
     """
     folder = RunFolder(out=out)
     if not resume:
         shutil.rmtree(folder.checkpoints, ignore_errors=True)
         (out / "checkpoint.json").unlink(missing_ok=True)
+    elif folder.is_finished and not folder.settings.exists():
+        raise ValueError(f"{out} holds a model that was not trained here: choose another `out`.")
     elif folder.settings.exists():
         found = json.loads(folder.settings.read_text(encoding="utf-8"))
         differences = list(_differences(found, json.loads(json.dumps(settings))))

@@ -68,7 +68,7 @@ def test_labels_of_fields_as_truth(run_and_fields: tuple[Path, Path], tmp_path: 
 
 
 def test_title(run_and_fields: tuple[Path, Path], tmp_path: Path) -> None:
-    run(*run_and_fields, f"out={tmp_path}/report", "title='A & B'")
+    run(*run_and_fields, f"out={tmp_path}/report", "page.title='A & B'")
     assert "<h1>A &amp; B</h1>" in (tmp_path / "report" / "report.html").read_text("utf-8")
 
 
@@ -80,7 +80,7 @@ def test_a_missing_channel_is_no_matter_but_a_broken_file_ends_with_an_error(
     run(run_folder, fields, f"out={tmp_path}/report")
     (fields / "one_red.png").write_bytes(b"broken")
     with pytest.raises(
-        FieldsFailedError, match=r"1 fields could not be read and are not shown; .*report\.html"
+        FieldsFailedError, match=r"1 of 1 fields could not be read and are not shown; .*report\.html"
     ):
         run(run_folder, fields, f"out={tmp_path}/report")
     assert "one_red.png" in (tmp_path / "report" / "report.html").read_text("utf-8")

@@ -164,4 +164,8 @@ def test_a_failed_save_leaves_the_old_model(
     with pytest.raises(OSError, match=r"No space left"):
         save_checkpoint(folder, checkpoint)
     load_checkpoint(folder)
-    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "checkpoint.json", "model.safetensors"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "README.md",
+        "checkpoint.json",
+        "model.safetensors",
+    ]

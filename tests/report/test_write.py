@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -48,7 +49,7 @@ class Outline(HTMLParser):
 
 
 def test_page_overlays_and_montages(world, tmp_path: Path) -> None:
-    report = write_report(world.table, world.sources, tmp_path, title="My run", settings=SMALL)
+    report = write_report(world.table, world.sources, tmp_path, settings=replace(SMALL, title="My run"))
     assert report.page == tmp_path / "report.html"
     assert report.unreadable == []
     html = report.page.read_text(encoding="utf-8")
@@ -103,7 +104,7 @@ def test_without_truth_it_does_not_speak_of_it(world, tmp_path: Path) -> None:
 def test_what_comes_from_files_is_text(world, tmp_path: Path) -> None:
     failures = [Failure(HOSTILE, "segment", HOSTILE)]
     html = write_report(
-        world.table, world.sources, tmp_path, title=HOSTILE, failures=failures, settings=SMALL
+        world.table, world.sources, tmp_path, failures=failures, settings=replace(SMALL, title=HOSTILE)
     ).page.read_text("utf-8")
     page = Outline(html)
     assert "script" not in page.tags
@@ -160,8 +161,6 @@ def test_no_cells_at_all(make_table, world, label_images, tmp_path: Path) -> Non
 
 
 def test_a_table_without_probabilities(world, tmp_path: Path) -> None:
-    from dataclasses import replace
-
     from hpa_cells.table import Column
 
     columns = Column.probabilities(world.table.class_set)
@@ -179,4 +178,4 @@ def test_a_table_without_probabilities(world, tmp_path: Path) -> None:
 def test_fields_left_out_are_noted(world, tmp_path: Path) -> None:
     settings = ReportSettings(field_px=64, tile_px=16, skip_missing=True)
     html = write_report(world.table, world.sources[1:], tmp_path, settings=settings).page.read_text("utf-8")
-    assert "1 fields count in the numbers, but their pictures were not given." in html
+    assert "1 of 3 fields count in the numbers, but their pictures were not given." in html

@@ -4,7 +4,13 @@ import numpy as np
 
 from hpa_cells.segmentation.outlines import cytoplasm_signal, grow_cells
 
-GROWING = {"fraction": 0.3, "ring_px": 5.0, "closing_px": 1.0, "max_hole_area_px": 30.0}
+GROWING = {
+    "fraction": 0.3,
+    "distance_weight": 0.001,
+    "ring_px": 5.0,
+    "closing_px": 1.0,
+    "max_hole_area_px": 30.0,
+}
 
 
 def two_cells() -> tuple[np.ndarray, np.ndarray]:
@@ -23,6 +29,16 @@ def test_a_dim_cell_is_measured_by_its_own_brightness() -> None:
     np.testing.assert_array_equal(np.unique(cells[5:35, 5:38]), [1])
     np.testing.assert_array_equal(np.unique(cells[5:35, 40:75]), [2])
     assert not cells[:4].any()
+
+
+def test_without_a_valley_cells_meet_midway() -> None:
+    nuclei = np.zeros((30, 60), dtype=np.int32)
+    nuclei[10:20, 8:14], nuclei[10:20, 46:52] = 1, 2
+    signal = np.ones((30, 60), dtype=np.float32)
+    signal[:, :4] = 0
+    cells = grow_cells(nuclei, signal, **GROWING)
+    assert (cells[15, 4:29] == 1).all()
+    assert (cells[15, 31:] == 2).all()
 
 
 def test_a_piece_without_nucleus_is_no_cell() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -48,16 +50,13 @@ def test_positives_can_weigh_more() -> None:
 
 def test_soft_labels_have_their_least_loss_at_themselves() -> None:
     outputs, bags = example()
-    loss = BagLoss(LossSettings(field_weight=0.0, cell_weight=1.0, positive_power=0.0), np.ones(3, np.float32))
-    soft = Bags(crops=bags.crops, bag_index=bags.bag_index, field_labels=bags.field_labels, cell_targets=torch.full((5, 3), 0.75))
-    logits = torch.zeros(5, 3, requires_grad=True)
-    loss(CellOutputs(cell_logits=logits, field_logits=outputs.field_logits, embeddings=logits), soft).total.backward()
-    assert (logits.grad < 0).all()
-    at_target = torch.logit(torch.full((5, 3), 0.75)).requires_grad_(True)
-    loss(
-        CellOutputs(cell_logits=at_target, field_logits=outputs.field_logits, embeddings=logits), soft
-    ).total.backward()
-    torch.testing.assert_close(at_target.grad, torch.zeros(5, 3))
+    soft = replace(bags, cell_targets=torch.full((5, 3), 0.75))
+    settings = LossSettings(field_weight=0.0, cell_weight=1.0, positive_power=0.0)
+    loss = BagLoss(settings, np.ones(3, dtype=np.float32))
+    for start, slope in ((0.5, -1), (0.75, 0), (0.9, 1)):
+        logits = torch.logit(torch.full((5, 3), start)).requires_grad_(True)
+        loss(replace(outputs, cell_logits=logits), soft).total.backward()
+        assert torch.equal(logits.grad.round(decimals=6).sign(), torch.full((5, 3), float(slope)))
 
 
 def test_positive_weights() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,20 +101,18 @@ def test_ctrl_c_and_resume_give_the_same_curve(
     tmp_path: Path, cells: LabelledCells, make_module: Callable[[], TrainingModule], stop: int
 ) -> None:
     handler = signal.getsignal(signal.SIGINT)
-    data = BagData(cells, cells, BAGS)
+    data = partial(BagData, cells, cells, BAGS)
     whole = make_module()
     trainer, expected = make_trainer(tmp_path / "whole")
-    trainer.fit(whole, data)
+    trainer.fit(whole, data())
 
-    trainer, before = make_trainer(
-        tmp_path / "parts", At(stop, lambda: signal.raise_signal(signal.SIGINT))
-    )
+    trainer, before = make_trainer(tmp_path / "parts", At(stop, lambda: signal.raise_signal(signal.SIGINT)))
     with pytest.raises(TrainingInterruptedError, match=rf"Stopped after step {stop}"):
-        trainer.fit(make_module(), data)
+        trainer.fit(make_module(), data())
     assert signal.getsignal(signal.SIGINT) is handler
     trainer, after = make_trainer(tmp_path / "parts")
     resumed = make_module()
-    trainer.fit(resumed, data, ckpt_path=tmp_path / "parts" / "last.ckpt")
+    trainer.fit(resumed, data(), ckpt_path=tmp_path / "parts" / "last.ckpt")
 
     assert sorted(before.losses) == list(range(1, stop + 1))
     assert before.losses | after.losses == expected.losses
@@ -126,14 +125,14 @@ def test_ctrl_c_and_resume_give_the_same_curve(
 def test_a_kill_loses_no_more_than_an_epoch(
     tmp_path: Path, cells: LabelledCells, make_module: Callable[[], TrainingModule]
 ) -> None:
-    data = BagData(cells, cells, BAGS)
+    data = partial(BagData, cells, cells, BAGS)
     trainer, expected = make_trainer(tmp_path / "whole")
-    trainer.fit(make_module(), data)
+    trainer.fit(make_module(), data())
     trainer, _ = make_trainer(tmp_path / "parts", At(8, kill))
     with pytest.raises(RuntimeError, match="killed"):
-        trainer.fit(make_module(), data)
+        trainer.fit(make_module(), data())
     trainer, after = make_trainer(tmp_path / "parts")
-    trainer.fit(make_module(), data, ckpt_path=tmp_path / "parts" / "last.ckpt")
+    trainer.fit(make_module(), data(), ckpt_path=tmp_path / "parts" / "last.ckpt")
     assert sorted(after.losses) == [7, 8, 9, 10, 11, 12]
     assert after.losses.items() <= expected.losses.items()
 
@@ -141,12 +140,13 @@ def test_a_kill_loses_no_more_than_an_epoch(
 def test_best_weights_are_the_averaged_ones(
     tmp_path: Path, cells: LabelledCells, make_module: Callable[[], TrainingModule]
 ) -> None:
-    data = BagData(cells, cells, BAGS)
+    data = partial(BagData, cells, cells, BAGS)
     trainer, _ = make_trainer(tmp_path, epochs=2)
     module = make_module()
-    trainer.fit(module, data)
+    trainer.fit(module, data())
     load_best_weights(module.classifier, tmp_path / "best.ckpt")
-    found = macro_average_precision(*score_fields(module.classifier, data.val_dataloader(), torch.device("cpu")))
+    scores = score_fields(module.classifier, data().val_dataloader(), torch.device("cpu"))
+    found = macro_average_precision(*scores)
     best = trainer.checkpoint_callback.best_model_score
     assert found == pytest.approx(float(best))
 

@@ -42,3 +42,10 @@ def test_starting_anew_removes_the_old_state(tmp_path: Path) -> None:
     assert not again.last.exists()
     assert not again.is_finished
     assert crops.exists()
+
+
+def test_a_model_from_elsewhere_is_not_taken_for_ours(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.json").touch()
+    with pytest.raises(ValueError, match=r"holds a model that was not trained here"):
+        claim_folder(tmp_path, SETTINGS, resume=True)
+    assert not (tmp_path / "training").exists()

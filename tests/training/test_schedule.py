@@ -8,7 +8,8 @@ from hpa_cells.training.schedule import warmup_cosine, warmup_cosine_factor
 
 def test_rises_then_falls() -> None:
     rates = [
-        warmup_cosine_factor(step, num_steps=100, warmup_fraction=0.1, final_factor=0.01) for step in range(101)
+        warmup_cosine_factor(step, num_steps=100, warmup_fraction=0.1, final_factor=0.01)
+        for step in range(101)
     ]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == 1

@@ -1,0 +1,183 @@
+"""How fast fields are simulated, how their labels compare with real ones, and the pictures in docs/images.
+
+python benchmarks/simulation.py speed              # CPU seconds a field, against the limit of 1.5 s
+python benchmarks/simulation.py labels             # the figures that tie the labels to reality
+python benchmarks/simulation.py gallery            # docs/images/simulated_*.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from rich.console import Console
+from rich.table import Table
+
+from hpa_cells.metrics import average_precision_of_matches
+from hpa_cells.simulation import CELL_LINES, Recipe, SimulatedField, simulate_field, simulate_labels
+from hpa_cells.simulation.field import render_field
+from hpa_cells.simulation.labels import CellState, FieldPlan
+from hpa_cells.simulation.priors import CLASS_SET, NEGATIVE, PRESENCE
+from hpa_cells.types import Channel
+
+Picture = NDArray[np.uint8]
+
+TILE_PX = 144
+TILE_UM = 34.0
+EXAMPLES = ("U-2 OS", "A-431", "U-251 MG")
+LABEL_WIDTH_PX = 170
+FIELDS = (60, 52, 53)
+FIELD_PX = 512
+COLORS = 256
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=("speed", "labels", "gallery"))
+    parser.add_argument(
+        "--fields", type=int, default=10, help="fields a recipe to time (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path(__file__).parents[1] / "docs" / "images",
+        help="folder of the gallery",
+    )
+    arguments = parser.parse_args()
+    cv2.setNumThreads(1)
+    if arguments.what == "speed":
+        print_speed(arguments.fields)
+    elif arguments.what == "labels":
+        print_labels()
+    else:
+        write_gallery(arguments.out)
+
+
+def print_speed(num_fields: int) -> None:
+    table = Table("field", "um a px", "median CPU s", "largest", "cells", title="simulate_field, one core")
+    for side_px, pixel_size_um in ((512, 0.24), (1024, 0.16), (2048, 0.08)):
+        recipe = Recipe(height_px=side_px, width_px=side_px, pixel_size_um=pixel_size_um)
+        seconds, cells = [], []
+        for index in range(num_fields):
+            start = time.process_time()
+            simulated = simulate_field(recipe, index)
+            seconds.append(time.process_time() - start)
+            cells.append(len(simulated.cell_labels))
+        table.add_row(
+            f"{side_px}x{side_px}",
+            f"{pixel_size_um}",
+            f"{statistics.median(seconds):.2f}",
+            f"{max(seconds):.2f}",
+            f"{statistics.median(cells):.0f}",
+        )
+    Console().print(table)
+
+
+def print_labels() -> None:
+    """The field's labels given to every cell, on true masks, for five seeds of the default recipe."""
+    table = Table("seed", "mAP", "differ", "Negative", "largest gap of P(cell | field)")
+    for seed in range(5):
+        labels = simulate_labels(Recipe(seed=seed), 1200)
+        given, shown = labels.field_labels[labels.field_index], labels.cell_labels
+        precisions = [
+            average_precision_of_matches(
+                np.ones(given[:, index].sum()),
+                shown[given[:, index], index],
+                int(shown[:, index].sum()),
+                ties="average",
+            )
+            for index in range(len(CLASS_SET))
+        ]
+        frequent = np.flatnonzero(labels.field_labels.sum(axis=0) >= 100)
+        gaps = [shown[given[:, index], index].mean() - PRESENCE[CLASS_SET.keys[index]] for index in frequent]
+        table.add_row(
+            str(seed),
+            f"{np.mean(precisions):.3f}",
+            f"{(given != shown).any(axis=1).mean():.3f}",
+            f"{shown[:, NEGATIVE].mean():.3f}",
+            f"{np.abs(gaps).max():.3f}",
+        )
+    table.add_row("real", "0.575", "0.52", "0.103", "0")
+    Console().print(table)
+
+
+def write_gallery(out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    rows = [class_row(index) for index in range(len(CLASS_SET))]
+    save(np.vstack(rows), out / "simulated_classes.png")
+    fields = [composite(simulate_field(Recipe(), index)) for index in FIELDS]
+    side_by_side = [cv2.resize(field, (FIELD_PX, FIELD_PX), interpolation=cv2.INTER_AREA) for field in fields]
+    save(np.hstack(side_by_side), out / "simulated_field.png")
+
+
+def class_row(index: int) -> Picture:
+    """Name of a class, and for each example a cell in colour and its protein in grey."""
+    label = Image.new("RGB", (LABEL_WIDTH_PX, TILE_PX))
+    words = CLASS_SET.names[index].split()
+    text = "\n".join(" ".join(words[start : start + 2]) for start in range(0, len(words), 2))
+    ImageDraw.Draw(label).multiline_text((8, TILE_PX // 2 - 16), text, font=ImageFont.load_default(15))
+    tiles = [np.asarray(label)]
+    for example, line in enumerate(EXAMPLES):
+        field = example_field(index, line, seed=5 * index + example)
+        top, left = window_around_a_cell(field)
+        side = round(TILE_UM / field.field.pixel_size_um)
+        for picture in (composite(field), protein(field)):
+            tile = picture[top : top + side, left : left + side]
+            tiles.append(cv2.resize(tile, (TILE_PX, TILE_PX), interpolation=cv2.INTER_AREA))
+    return np.hstack(tiles)
+
+
+def example_field(index: int, line: str, *, seed: int) -> SimulatedField:
+    """A field of which every cell shows one class."""
+    recipe = Recipe(height_px=480, width_px=480, pixel_size_um=0.16, debris_per_field=0.0)
+    rng = np.random.default_rng([seed, 11])
+    num_cells = 2 + int((77 + CELL_LINES[line].spacing_um) ** 2 / CELL_LINES[line].spacing_um ** 2)
+    labels = np.zeros((num_cells, len(CLASS_SET)), dtype=bool)
+    labels[:, index] = True
+    states = np.zeros(num_cells, dtype=np.int8)
+    if CLASS_SET.keys[index] == "mitotic_spindle":
+        states[::2] = rng.integers(CellState.PROMETAPHASE, CellState.ANAPHASE + 1, len(states[::2]))
+        labels[1::2] = CLASS_SET.index("negative") == np.arange(len(CLASS_SET))
+    plan = FieldPlan(cell_line=CELL_LINES[line], field_labels=labels[0], cell_labels=labels, states=states)
+    return render_field(recipe, plan, rng, field_id="gallery")
+
+
+def window_around_a_cell(field: SimulatedField) -> tuple[int, int]:
+    """Top and left of a tile around the most central nucleus of a cell that shows the class of the field."""
+    nuclei = field.segmentation.nuclei
+    middle, side = np.array(nuclei.shape) / 2, round(TILE_UM / field.field.pixel_size_um)
+    shown = field.segmentation.cell_ids[(field.cell_labels & field.field_labels).any(axis=1)]
+    places = np.array([np.argwhere(nuclei == cell).mean(axis=0) for cell in shown])
+    best = places[np.linalg.norm(places - middle, axis=1).argmin()]
+    top, left = np.clip(best - side / 2, 0, np.array(nuclei.shape) - side).astype(int)
+    return int(top), int(left)
+
+
+def composite(field: SimulatedField) -> Picture:
+    """(H, W, 3): microtubules in red, protein in green, nucleus in blue."""
+    image = field.field.image
+    shown = np.stack([image[Channel.MICROTUBULES], image[Channel.PROTEIN], image[Channel.NUCLEUS]], axis=-1)
+    return np.clip(1.3 * shown.astype(np.float32), 0, 255).astype(np.uint8)
+
+
+def protein(field: SimulatedField) -> Picture:
+    """(H, W, 3): the protein in grey."""
+    return np.repeat(field.field.image[Channel.PROTEIN][..., None], 3, axis=-1)
+
+
+def save(picture: Picture, path: Path) -> None:
+    """Write with few colours: noise does not compress otherwise."""
+    Image.fromarray(picture).quantize(COLORS).save(path, optimize=True)
+    Console().print(f"{path}: {path.stat().st_size / 2**20:.2f} MiB")
+
+
+if __name__ == "__main__":
+    main()
