@@ -70,7 +70,7 @@ def test_field_knows_its_shape_and_range() -> None:
 
 @pytest.mark.parametrize("shape", [(3, 6, 9), (6, 9), (4, 0, 9), (4, 6, 9, 1)])
 def test_field_of_another_shape(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"Field a: image has shape .*, expected \(4, H, W\)"):
+    with pytest.raises(ValueError, match=r"Field a: image is .*, expected \(4, H, W\)"):
         make_field(image=np.zeros(shape, dtype=np.uint8))
 
 
@@ -108,7 +108,7 @@ def test_segmentation_of_two_shapes() -> None:
 
 
 def test_segmentation_of_another_type_or_sign() -> None:
-    with pytest.raises(TypeError, match=r"Field a: nuclei is uint8 of shape \(1, 1\), expected int32"):
+    with pytest.raises(TypeError, match=r"Field a: nuclei are uint8 \(1, 1\), expected int32"):
         Segmentation(
             field_id="a",
             cells=np.ones((1, 1), np.int32),
@@ -123,7 +123,7 @@ def test_crops_fit_their_ids() -> None:
     ids, border = np.array([3, 9], dtype=np.int32), np.zeros(2, dtype=np.bool_)
     crops = np.zeros((2, 4, 8, 8), dtype=np.uint8)
     assert CellCrops(field_id="a", cell_ids=ids, images=crops, touches_border=border).images is crops
-    with pytest.raises(ValueError, match=r"crops have shape \(1, 4, 8, 8\), expected \(2, 4, S, S\)"):
+    with pytest.raises(ValueError, match=r"crops are \(1, 4, 8, 8\), expected \(2, 4, S, S\)"):
         CellCrops(field_id="a", cell_ids=ids, images=crops[:1], touches_border=border)
     with pytest.raises(ValueError, match="Field a: 1 border marks for 2 cells"):
         CellCrops(field_id="a", cell_ids=ids, images=crops, touches_border=border[:1])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from hpa_cells.simulation.blobs import radius_at, rasterise
 from hpa_cells.simulation.canvas import Canvas, FloatImage
@@ -79,10 +80,10 @@ def build_anatomy(canvas: Canvas, plan: FieldPlan, rng: np.random.Generator) -> 
     cells, level = rasterise(canvas, layout.cells, warp_um=warp_um)
     nuclei, _ = rasterise(canvas, layout.nuclei)
     around_nuclei, _ = rasterise(canvas, layout.nuclei, margin_um=_NUCLEUS_MARGIN_UM)
-    cells = np.where(around_nuclei > 0, around_nuclei, cells)
+    cells = _in_one_piece(np.where(around_nuclei > 0, around_nuclei, cells))
     to_border_um = _distance_to_border(canvas, cells)
     # Two nuclei that press on each other keep a gap.
-    nuclei[to_border_um < 0.25] = 0
+    nuclei[(nuclei != cells) | (to_border_um < 0.25)] = 0
     _, nucleolus_level = rasterise(canvas, layout.nucleoli)
     nucleoli = np.clip((1.15 - nucleolus_level) / 0.3, 0, 1) * (nuclei > 0)
     return Anatomy(
@@ -105,6 +106,20 @@ def _warp(canvas: Canvas, plan: FieldPlan, rng: np.random.Generator) -> tuple[Fl
     bend = np.float32(0.05 * plan.cell_line.radius_um)
     down, across = (bend * canvas.noise(rng, 9.0) + np.float32(0.16) * canvas.noise(rng, 2.2) for _ in "yx")
     return down, across
+
+
+def _in_one_piece(cells: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Cells without the parts that others have cut off from the largest one."""
+    whole = cells.copy()
+    for index, window in enumerate(ndimage.find_objects(cells)):
+        if window is None:
+            continue
+        mask = cells[window] == index + 1
+        num_parts, parts, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+        if num_parts > 2:
+            largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
+            whole[window][mask & (parts != largest)] = 0
+    return whole
 
 
 def _distance_to_border(canvas: Canvas, cells: NDArray[np.int32]) -> FloatImage:
@@ -157,7 +172,7 @@ def _slope(
     """Gentle where a cell ends freely, steep where it leans on a neighbour."""
     lamella_um = np.float32(1.6) * np.exp(np.float32(0.7) * canvas.noise(rng, 12.0))
     free = 1 - np.exp(-_distance(canvas, cells > 0) / lamella_um)
-    slope: FloatImage = free * (1 - np.float32(0.7) * np.exp(-to_border_um / np.float32(0.35)))
+    slope: FloatImage = free * (1 - np.float32(0.8) * np.exp(-to_border_um / np.float32(0.8)))
     return slope
 
 

@@ -1,4 +1,4 @@
-"""Star-shaped blobs: cells, nuclei, chromosomes, nucleoli. A pixel belongs to the one it lies deepest in."""
+"""Star-shaped blobs: cells, nuclei, chromosomes, nucleoli; they push each other away."""
 
 from __future__ import annotations
 
@@ -106,7 +106,9 @@ def rasterise(
     margin_um: float = 0.0,
     warp_um: tuple[FloatImage, FloatImage] | None = None,
 ) -> tuple[NDArray[np.int32], FloatImage]:
-    """Draw blobs that push each other away.
+    """Draw blobs that push each other away: where they meet, a pixel belongs to the centre it is closest to.
+
+    Distances count in mean radii of each blob, so that a large one is not cut short by a small one.
 
     Parameters
     ----------
@@ -120,12 +122,14 @@ def rasterise(
     Returns
     -------
     labels
-        (H, W) int32, the owner of the blob a pixel lies in, 0 outside.
+        (H, W) int32, the owner of the blob a pixel belongs to, 0 outside.
     level
-        (H, W) float32, distance from that blob's centre by its radius in that direction: 1 at the outline.
+        (H, W) float32, distance from a blob's centre by its radius in that direction, 1 at the outline; of the
+        blob that the pixel lies deepest in.
     """
     labels = np.zeros(canvas.shape, dtype=np.int32)
     level = np.full(canvas.shape, _FAR, dtype=np.float32)
+    closest = np.full(canvas.shape, _FAR, dtype=np.float32)
     pixel = canvas.pixel_size_um
     slack_um = 0.0 if warp_um is None else max(float(np.abs(each).max()) for each in warp_um)
     for center, free_radii, owner in blobs:
@@ -145,7 +149,9 @@ def rasterise(
         distance, angle = cv2.cartToPolar(across, down)
         bins = (angle * np.float32(_NUM_ANGLES / (2 * np.pi))).astype(np.int32) % _NUM_ANGLES
         depth = distance / radii[bins]
-        deeper = depth < level[window]
-        level[window][deeper] = depth[deeper]
-        labels[window][deeper & (depth < 1)] = owner
+        np.minimum(level[window], depth, out=level[window])
+        closeness = distance / radii.mean()
+        won = (depth < 1) & (closeness < closest[window])
+        closest[window][won] = closeness[won]
+        labels[window][won] = owner
     return labels, level

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from skimage.measure import label
 
 from hpa_cells.simulation import CELL_LINES
 from hpa_cells.simulation.anatomy import Anatomy
@@ -36,6 +37,12 @@ def test_distances_are_those_of_the_slow_way(anatomy: Anatomy) -> None:
     assert (anatomy.nucleus_depth_um[anatomy.nuclei == 0] == 0).all()
     assert anatomy.slope.min() >= 0
     assert anatomy.slope.max() <= 1
+
+
+def test_every_cell_is_in_one_piece(make_anatomy) -> None:  # type: ignore[no-untyped-def]
+    cells = make_anatomy(*[CellState.INTERPHASE] * 25, line="U-251 MG", pixel_size_um=0.4).cells
+    for cell in np.unique(cells)[1:]:
+        assert label(cells == cell, connectivity=1).max() == 1
 
 
 def test_per_pixel_spreads_the_value_of_each_cell(anatomy: Anatomy) -> None:

@@ -14,18 +14,19 @@ def slow_rasterise(canvas: Canvas, blobs: Blobs, margin_um: float) -> np.ndarray
     labels = np.zeros(canvas.shape, dtype=np.int32)
     for row in range(canvas.height_px):
         for column in range(canvas.width_px):
-            deepest = 1.0
+            closest = np.inf
             for center, radii, owner in blobs:
                 down, across = np.array([row, column]) * canvas.pixel_size_um - center
+                distance = np.hypot(down, across)
                 radius = radius_at(radii, np.arctan2(down, across) % (2 * np.pi)) + margin_um
-                depth = np.hypot(down, across) / radius
-                if depth < deepest:
-                    deepest, labels[row, column] = depth, owner
+                closeness = distance / (radii.mean() + margin_um)
+                if distance < radius and closeness < closest:
+                    closest, labels[row, column] = closeness, owner
     return labels
 
 
 @given(seed=st.integers(0, 999), num_blobs=st.integers(0, 5), margin_um=st.sampled_from([0.0, 0.7]))
-def test_a_pixel_belongs_to_the_blob_it_lies_deepest_in(seed: int, num_blobs: int, margin_um: float) -> None:
+def test_a_pixel_belongs_to_the_closest_blob_that_covers_it(seed: int, num_blobs: int, margin_um: float) -> None:
     rng = np.random.default_rng(seed)
     canvas = Canvas(height_px=14, width_px=19, pixel_size_um=0.5)
     blobs = Blobs.of(
@@ -35,7 +36,7 @@ def test_a_pixel_belongs_to_the_blob_it_lies_deepest_in(seed: int, num_blobs: in
     labels, level = rasterise(canvas, blobs, margin_um=margin_um)
     differing = labels != slow_rasterise(canvas, blobs, margin_um)
     # Single against double precision at an edge.
-    assert (np.abs(level[differing] - 1) < 0.05).all() or differing.mean() < 0.01
+    assert differing.mean() < 0.02
     assert ((level < 1) == (labels > 0)).all()
 
 
