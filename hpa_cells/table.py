@@ -139,8 +139,8 @@ class CellTable:
         One row a cell, sorted by field and cell id: the columns of `CELL_COLUMNS`, one probability column a
         class and the embedding (a list of float32; absent where the model gives none).
     fields
-        One row a finished field, sorted by field id: the columns of `FIELD_COLUMNS` and one probability column
-        a class for the field as a whole (NaN where there is none).
+        One row a finished field, sorted by field id: the columns of `FIELD_COLUMNS` and one probability
+        column a class for the field as a whole (NaN where there is none).
     class_set
         The classes.
     provenance

@@ -69,7 +69,13 @@ def _read_tables(folders: str | ListConfig) -> dict[str, CellTable]:
     names = [path.name for path in paths]
     if len(set(names)) < len(names):
         names = list(map(str, paths))
-    return {name: read_table(path) for name, path in zip(names, paths, strict=True)}
+    tables = {name: read_table(path) for name, path in zip(names, paths, strict=True)}
+    class_sets = {table.class_set.name for table in tables.values()}
+    if len(class_sets) > 1:
+        raise ValueError(
+            f"The runs have the classes of {' and '.join(sorted(class_sets))}: evaluate those of one class set."
+        )
+    return tables
 
 
 def _write(out: Path, scores: Mapping[str, RunScores], cfg: DictConfig) -> None:

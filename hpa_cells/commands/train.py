@@ -37,8 +37,9 @@ def run(cfg: DictConfig) -> None:
     from hpa_cells.training.augmentation import AugmentationSettings
     from hpa_cells.training.run_folder import claim_folder
 
+    settings = _settings_with_effect(cfg)
     OmegaConf.resolve(cfg)
-    folder = claim_folder(Path(cfg.out), _settings_with_effect(cfg), resume=cfg.resume)
+    folder = claim_folder(Path(cfg.out), settings, resume=cfg.resume)
     if folder.is_finished:
         log.info("%s is finished; resume=false trains it again.", folder.out)
         return
@@ -49,7 +50,8 @@ def run(cfg: DictConfig) -> None:
     module = _build_module(cfg, data.training, augmentation)
     trainer = _build_trainer(cfg, folder)
     _fit(trainer, module, data=data, folder=folder)
-    checkpoint = save_checkpoint(folder.out, _finish(cfg, trainer, module, data=data, folder=folder))
+    _load_best_weights(module, folder)
+    checkpoint = save_checkpoint(folder.out, _describe(cfg, trainer, module, data=data, settings=settings))
     log.info(
         "Wrote %s: macro average precision %.3f on %d validation fields.",
         folder.out,
@@ -59,7 +61,9 @@ def run(cfg: DictConfig) -> None:
 
 
 def _settings_with_effect(cfg: DictConfig) -> dict[str, Any]:
-    return {name: value for name, value in _plain(cfg).items() if name not in _WITHOUT_EFFECT}
+    """Every setting that changes the result; those that repeat `out` do so from wherever it is seen."""
+    placed = cast(DictConfig, OmegaConf.merge(cfg, {"out": "."}))
+    return {name: value for name, value in _plain(placed).items() if name not in _WITHOUT_EFFECT}
 
 
 def _plain(node: DictConfig) -> dict[str, Any]:
@@ -169,15 +173,20 @@ def _fit(trainer: Trainer, module: TrainingModule, *, data: BagData, folder: Run
         raise
 
 
-def _finish(
-    cfg: DictConfig, trainer: Trainer, module: TrainingModule, *, data: BagData, folder: RunFolder
+def _load_best_weights(module: TrainingModule, folder: RunFolder) -> None:
+    from hpa_cells.training.outcome import load_best_weights
+
+    if folder.best.exists():
+        load_best_weights(module.classifier, folder.best)
+
+
+def _describe(
+    cfg: DictConfig, trainer: Trainer, module: TrainingModule, *, data: BagData, settings: dict[str, Any]
 ) -> Checkpoint:
     from hpa_cells.models import Checkpoint
-    from hpa_cells.training.outcome import load_best_weights, score_fields, validation_metrics
+    from hpa_cells.training.outcome import score_fields, validation_metrics
 
     classifier = module.classifier
-    if folder.best.exists():
-        load_best_weights(classifier, folder.best)
     device = trainer.strategy.root_device
     probabilities, labels = score_fields(classifier, data.val_dataloader(), device)
     class_set = data.training.class_set
@@ -193,10 +202,12 @@ def _finish(
             "data": {
                 "training_fields": len(data.training.field_ids),
                 "training_cells": data.training.num_cells,
-                "label_ratios": data.training.labels.mean(axis=0).round(6).tolist(),
+                "label_shares": dict(
+                    zip(class_set.keys, data.training.labels.mean(axis=0).round(4).tolist(), strict=True)
+                ),
             },
             "training": {"steps": trainer.global_step, "epochs": trainer.current_epoch, "seed": cfg.seed},
             "metrics": metrics,
-            "settings": _settings_with_effect(cfg),
+            "settings": settings,
         },
     )

@@ -35,12 +35,11 @@ Scores of whole fields, since only their labels are known; locations of single c
 
 {metrics}
 
-## Thresholds
+## Classes
 
-A class is called present in a field at or above its threshold, which gave the best F1 on the validation
-fields.
+A class is called present in a field at or above its threshold, which gave the best F1 on the validation fields.
 
-{thresholds}
+{classes}
 
 ## Limits
 
@@ -64,16 +63,31 @@ def model_card(config: dict[str, Any]) -> str:
         weights_hash=config["weights_sha256"],
         training=_table(provenance.get("data", {}) | provenance.get("training", {})),
         metrics=_table(provenance.get("metrics", {})),
-        thresholds=_table(config["thresholds"]),
+        classes=_class_table(config),
     )
 
 
 def _table(values: dict[str, Any]) -> str:
-    if not values:
+    """Two columns; what is said of each class apart is left to the table of classes."""
+    single = {name: value for name, value in values.items() if not isinstance(value, dict)}
+    if not single:
         return "Not recorded."
-    rows = "\n".join(f"| {name.replace('_', ' ')} | {_cell(value)} |" for name, value in values.items())
+    rows = "\n".join(f"| {name.replace('_', ' ')} | {_cell(value)} |" for name, value in single.items())
     return f"| | |\n|---|---|\n{rows}"
 
 
+def _class_table(config: dict[str, Any]) -> str:
+    shares = config["provenance"].get("data", {}).get("label_shares", {})
+    precisions = config["provenance"].get("metrics", {}).get("average_precision", {})
+    rows = [
+        f"| {key.replace('_', ' ')} | {_cell(shares.get(key))} | {_cell(precisions.get(key))} | {_cell(threshold)} |"
+        for key, threshold in config["thresholds"].items()
+    ]
+    head = "| class | share of training fields | average precision | threshold |\n|---|---|---|---|"
+    return "\n".join([head, *rows])
+
+
 def _cell(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "\\|")
+    if value is None:
+        return ""
+    return f"{value:.3g}" if isinstance(value, float) else str(value).replace("|", "\\|")

@@ -172,7 +172,7 @@ def _slope(
     """Gentle where a cell ends freely, steep where it leans on a neighbour."""
     lamella_um = np.float32(1.6) * np.exp(np.float32(0.7) * canvas.noise(rng, 12.0))
     free = 1 - np.exp(-_distance(canvas, cells > 0) / lamella_um)
-    slope: FloatImage = free * (1 - np.float32(0.8) * np.exp(-to_border_um / np.float32(0.8)))
+    slope: FloatImage = free * (1 - np.float32(0.85) * np.exp(-to_border_um / np.float32(0.9)))
     return slope
 
 

@@ -130,23 +130,11 @@ def rasterise(
     labels = np.zeros(canvas.shape, dtype=np.int32)
     level = np.full(canvas.shape, _FAR, dtype=np.float32)
     closest = np.full(canvas.shape, _FAR, dtype=np.float32)
-    pixel = canvas.pixel_size_um
     slack_um = 0.0 if warp_um is None else max(float(np.abs(each).max()) for each in warp_um)
     for center, free_radii, owner in blobs:
         radii = free_radii + np.float32(margin_um)
-        reach = 1.15 * float(radii.max()) + slack_um + pixel
-        top, left = (max(int((middle - reach) / pixel), 0) for middle in center)
-        bottom = min(int((center[0] + reach) / pixel) + 1, canvas.height_px)
-        right = min(int((center[1] + reach) / pixel) + 1, canvas.width_px)
-        if top >= bottom or left >= right:
-            continue
-        window = np.s_[top:bottom, left:right]
-        down = np.arange(top, bottom, dtype=np.float32)[:, None] * pixel - center[0]
-        across = np.arange(left, right, dtype=np.float32)[None, :] * pixel - center[1]
-        down, across = (np.ascontiguousarray(each) for each in np.broadcast_arrays(down, across))
-        if warp_um is not None:
-            down, across = down + warp_um[0][window], across + warp_um[1][window]
-        distance, angle = cv2.cartToPolar(across, down)
+        window = _window(canvas, center, reach_um=1.15 * float(radii.max()) + slack_um)
+        distance, angle = _polar(canvas, window, center, warp_um)
         bins = (angle * np.float32(_NUM_ANGLES / (2 * np.pi))).astype(np.int32) % _NUM_ANGLES
         depth = distance / radii[bins]
         np.minimum(level[window], depth, out=level[window])
@@ -155,3 +143,31 @@ def rasterise(
         closest[window][won] = closeness[won]
         labels[window][won] = owner
     return labels, level
+
+
+def _window(canvas: Canvas, center: NDArray[np.float32], *, reach_um: float) -> tuple[slice, slice]:
+    """The part of the grid within `reach_um` of a centre; it may be empty."""
+    starts = np.floor((center - reach_um) / canvas.pixel_size_um).astype(int)
+    ends = np.ceil((center + reach_um) / canvas.pixel_size_um).astype(int) + 1
+    (top, left), (bottom, right) = (np.clip(each, 0, canvas.shape) for each in (starts, ends))
+    return slice(int(top), int(bottom)), slice(int(left), int(right))
+
+
+def _polar(
+    canvas: Canvas,
+    window: tuple[slice, slice],
+    center: NDArray[np.float32],
+    warp_um: tuple[FloatImage, FloatImage] | None,
+) -> tuple[FloatImage, FloatImage]:
+    """Distance in um and angle from a centre, of the pixels in a window."""
+    down, across = (
+        np.arange(part.start, part.stop, dtype=np.float32) * np.float32(canvas.pixel_size_um) - middle
+        for part, middle in zip(window, center, strict=True)
+    )
+    down, across = (each.astype(np.float32) for each in np.broadcast_arrays(down[:, None], across[None, :]))
+    if warp_um is not None:
+        down, across = down + warp_um[0][window], across + warp_um[1][window]
+    if down.size == 0:
+        return down, across
+    distance, angle = cv2.cartToPolar(across, down)
+    return np.asarray(distance, dtype=np.float32), np.asarray(angle, dtype=np.float32)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hpa_cells.simulation.anatomy import Anatomy, build_anatomy
 from hpa_cells.simulation.canvas import Canvas, FloatImage
-from hpa_cells.simulation.cytoplasmic_patterns import endoplasmic_reticulum
+from hpa_cells.simulation.cytoplasmic_patterns import endoplasmic_reticulum, grow_er
 from hpa_cells.simulation.debris import draw_debris
 from hpa_cells.simulation.fibre_patterns import grow_microtubules, microtubules
 from hpa_cells.simulation.labels import FieldPlan, draw_plan, field_streams
@@ -97,14 +97,13 @@ def render_field(
 
 def _light(anatomy: Anatomy, recipe: Recipe, rng: np.random.Generator) -> dict[Channel, FloatImage]:
     """What each channel would show through a perfect microscope, (H, W) each."""
-    grown = grow_microtubules(anatomy, rng)
+    tubules, er = grow_microtubules(anatomy, rng), grow_er(anatomy, rng)
+    red, blue, yellow = (_staining(anatomy, rng) for _ in range(3))
     light = {
-        Channel.MICROTUBULES: _with_gain(
-            microtubules(anatomy, _staining(anatomy, rng), rng, grown=grown), rng
-        ),
-        Channel.PROTEIN: draw_protein(anatomy, grown, recipe, rng),
-        Channel.NUCLEUS: _with_gain(dna(anatomy, _staining(anatomy, rng), rng), rng),
-        Channel.ER: _with_gain(endoplasmic_reticulum(anatomy, _staining(anatomy, rng), rng), rng),
+        Channel.MICROTUBULES: _with_gain(microtubules(anatomy, red, rng, grown=tubules), rng),
+        Channel.PROTEIN: draw_protein(anatomy, recipe, rng, grown_microtubules=tubules, grown_er=er),
+        Channel.NUCLEUS: _with_gain(dna(anatomy, blue, rng), rng),
+        Channel.ER: _with_gain(endoplasmic_reticulum(anatomy, yellow, rng, grown=er), rng),
     }
     dirt = draw_debris(anatomy.canvas, recipe.debris_per_field, rng)
     return {channel: light[channel] + dirt[channel] for channel in Channel}

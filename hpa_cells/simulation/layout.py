@@ -96,7 +96,7 @@ def _place_cells(
             gaps = np.linalg.norm(candidates[:, None] - placed[None], axis=2).min(axis=1)
             score += np.minimum(gaps / (0.85 * line.spacing_um), 1.0)
             # Nuclei do not overlap where there is any other room.
-            score -= 5 * np.maximum(1 - gaps / (2.3 * line.nucleus_radius_um), 0)
+            score -= 5 * np.maximum(1 - gaps / (2.8 * line.nucleus_radius_um), 0)
         placed = np.vstack([placed, candidates[score.argmax()]])
     return placed
 
@@ -119,7 +119,7 @@ def _nucleus(
     if plan.mitotic[index]:
         return [(where, shape, owner) for where, shape in _chromosomes(state, center, axis, rng)]
     radius = line.nucleus_radius_um * size**0.6 * rng.lognormal(0, 0.07)
-    middle = center + rng.normal(0, 0.09 * line.radius_um, 2)
+    middle = center + rng.normal(0, 0.06 * line.radius_um, 2)
     if state == CellState.BINUCLEATED:
         shapes = [
             outline(rng, radius_um=0.74 * radius, elongation=1.15, axis=rng.uniform(0, np.pi), roughness=0.04)

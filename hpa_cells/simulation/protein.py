@@ -26,18 +26,23 @@ _UNSPECIFIC_LIGHT = 0.022
 
 
 def draw_protein(
-    anatomy: Anatomy, grown: Microtubules, recipe: Recipe, rng: np.random.Generator
+    anatomy: Anatomy,
+    recipe: Recipe,
+    rng: np.random.Generator,
+    *,
+    grown_microtubules: Microtubules,
+    grown_er: FloatImage,
 ) -> FloatImage:
     """(H, W) light: the patterns that cells show, on what the antibody leaves in every cell.
 
     The gain is turned down where too much would be overexposed, but never up: a Negative field is dark.
     """
     num_cells = anatomy.num_cells
-    everywhere = _UNSPECIFIC_LIGHT * rng.lognormal(0, 0.8) * rng.lognormal(0, 0.25, num_cells)
+    everywhere = _UNSPECIFIC_LIGHT * rng.lognormal(0, 0.65) * rng.lognormal(0, 0.25, num_cells)
     light = anatomy.per_pixel(everywhere) * anatomy.slope * np.exp(0.6 * anatomy.canvas.noise(rng, 0.25))
     expression = rng.lognormal(0, recipe.expression_spread, num_cells) * recipe.contrast
     expression *= rng.uniform(0.5, 1.1)
-    patterns = protein_patterns(grown)
+    patterns = protein_patterns(grown_microtubules, grown_er)
     for index, key in enumerate(CLASS_SET.keys):
         shown = anatomy.plan.cell_labels[:, index]
         if key in patterns and shown.any():
@@ -48,9 +53,9 @@ def draw_protein(
     return exposed
 
 
-def protein_patterns(grown: Microtubules) -> dict[str, Pattern]:
+def protein_patterns(grown_microtubules: Microtubules, grown_er: FloatImage) -> dict[str, Pattern]:
     """How each class looks; Negative looks like nothing."""
-    on_microtubules = partial(fibres.microtubules, grown=grown)
+    on_microtubules = partial(fibres.microtubules, grown=grown_microtubules)
     return {
         "nucleoplasm": nuclear.nucleoplasm,
         "nuclear_membrane": nuclear.nuclear_membrane,
@@ -58,7 +63,7 @@ def protein_patterns(grown: Microtubules) -> dict[str, Pattern]:
         "nucleoli_fibrillar_center": nuclear.fibrillar_centers,
         "nuclear_speckles": nuclear.nuclear_speckles,
         "nuclear_bodies": nuclear.nuclear_bodies,
-        "endoplasmic_reticulum": cytoplasmic.endoplasmic_reticulum,
+        "endoplasmic_reticulum": partial(cytoplasmic.endoplasmic_reticulum, grown=grown_er),
         "golgi_apparatus": fibres.golgi_apparatus,
         "intermediate_filaments": fibres.intermediate_filaments,
         "actin_filaments": fibres.actin_filaments,

@@ -94,7 +94,7 @@ class Recipe:
     cell_lines: list[str] = field(default_factory=list)
     crowding: float = 1.0
     class_floor: float = 0.02
-    label_noise: float = 0.03
+    label_noise: float = 0.04
     weakness: float = 1.0
     agreement: float = 2.5
     mitotic_share: float = 0.02

@@ -175,6 +175,16 @@ def test_runs_of_one_name_are_told_apart_by_their_path(hpa_cells: Program, folde
     assert "give one folder, or a list of different ones" in ended.stderr
 
 
+def test_runs_of_two_class_sets_are_refused(evaluate: Any, folders: Path) -> None:
+    provenance = Provenance(version="1", class_set="hpa2018", source="model")
+    [*_, empty] = segmentations()
+    with TableWriter(folders / "of_2018", provenance=provenance) as writer:
+        writer.add(cells=cell_rows(empty, None), field_row=field_row(empty, None))
+    ended, _, _ = evaluate("good", "of_2018")
+    assert ended.status == 1
+    assert "The runs have the classes of hpa2018 and hpa2021" in ended.stderr
+
+
 def test_random_confidences_are_the_same_every_time_and_depend_on_the_seed(evaluate: Any) -> None:
     random = [
         evaluate("good", settings=settings)[2]["good"]["mean_random_ap"]

@@ -164,6 +164,14 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(
     assert main("train", arguments, monkeypatch) == 0
 
 
+def test_the_folder_may_be_named_in_another_way(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(root, tmp_path / "model", "debug=fast")
+    monkeypatch.chdir(tmp_path)
+    train(root, Path("model"), "debug=fast")
+
+
 def test_a_stop_after_the_last_step_costs_no_step(root: Path, tmp_path: Path) -> None:
     train(root, tmp_path / "model")
     before = load_checkpoint(tmp_path / "model")

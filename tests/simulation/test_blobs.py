@@ -26,7 +26,9 @@ def slow_rasterise(canvas: Canvas, blobs: Blobs, margin_um: float) -> np.ndarray
 
 
 @given(seed=st.integers(0, 999), num_blobs=st.integers(0, 5), margin_um=st.sampled_from([0.0, 0.7]))
-def test_a_pixel_belongs_to_the_closest_blob_that_covers_it(seed: int, num_blobs: int, margin_um: float) -> None:
+def test_a_pixel_belongs_to_the_closest_blob_that_covers_it(
+    seed: int, num_blobs: int, margin_um: float
+) -> None:
     rng = np.random.default_rng(seed)
     canvas = Canvas(height_px=14, width_px=19, pixel_size_um=0.5)
     blobs = Blobs.of(
