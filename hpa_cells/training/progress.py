@@ -73,4 +73,4 @@ class TrainingProgress(ProgressBar):
         self._progress.stop()
 
     def _describe(self) -> str:
-        return f"loss {self._loss:.3f}, validation AP {self._last:.3f} (best {self._best:.3f})"
+        return f"loss {self._loss:.3f} AP {self._last:.3f} best {self._best:.3f}"

@@ -164,7 +164,7 @@ def test_progress_tells_steps_loss_and_precision(
     trainer.fit(make_module(), BagData(cells, cells, BAGS))
     shown = capsys.readouterr()
     assert "3/3" in shown.err
-    assert "validation AP 0." in shown.err
+    assert "AP 0." in shown.err
     assert not shown.out
 
 
