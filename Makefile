@@ -30,13 +30,16 @@ check: lint types test
 
 # The main job, end to end, on simulated fields: three models that differ only in what they learn from.
 demo: install
-	$(HPA) simulate out=$(DEMO)/fields recipe=demo
+	$(HPA) simulate out=$(DEMO)/fields recipe=demo fields=160 test_fields=60
 	for method in naive dual_head oracle; do \
-		$(HPA) train out=$(DEMO)/models/$$method experiment=demo_$$method data.root=$(DEMO)/fields && \
-		$(HPA) predict out=$(DEMO)/runs/$$method model=$(DEMO)/models/$$method fields=$(DEMO)/fields/test || exit 1; \
+		$(HPA) train out=$(DEMO)/models/$$method experiment=demo_$$method data.root=$(DEMO)/fields \
+			crop_store=$(DEMO)/crops && \
+		$(HPA) predict out=$(DEMO)/runs/$$method model=$(DEMO)/models/$$method fields=$(DEMO)/fields/test \
+			fusion=product || exit 1; \
 	done
 	$(HPA) export out=$(DEMO)/submission.csv table=$(DEMO)/runs/dual_head format=kaggle2021
-	$(HPA) report out=$(DEMO)/report table=$(DEMO)/runs/dual_head fields=$(DEMO)/fields/test truth=$(DEMO)/fields/truth_test
+	$(HPA) report out=$(DEMO)/report table=$(DEMO)/runs/dual_head fields=$(DEMO)/fields/test \
+		truth=$(DEMO)/fields/truth_test
 	$(HPA) evaluate out=$(DEMO)/scores truth=$(DEMO)/fields/truth_test \
 		'table=[$(DEMO)/runs/naive,$(DEMO)/runs/dual_head,$(DEMO)/runs/oracle]'
 	@echo "Look at $(DEMO)/report/report.html and $(DEMO)/submission.csv; the cell table is $(DEMO)/runs/dual_head."

@@ -30,8 +30,6 @@ SETTINGS = {
 }
 # Groups that only change settings of others.
 MODES = {"experiment", "debug"}
-# A segmenter that takes its folder from a setting of `train`: other verbs list it with the rest of its group.
-LENT = {("segmenter", "cell_table", verb) for verb in VERBS if verb != "train"}
 # What needs a service, a package or a device that a test does without: its arguments are checked, no more.
 NOT_BUILT = {"lightning.pytorch.loggers.WandbLogger", "lightning.pytorch.loggers.MLFlowLogger"}
 
@@ -117,8 +115,6 @@ def test_every_file_is_reached() -> None:
 def test_every_option_composes_and_builds(verb: str, group: str, option: str, any_folder: str) -> None:
     config = compose(verb, [f"{group}={option}"])
     fill(config, any_folder)
-    if (group, option, verb) in LENT:
-        return
     OmegaConf.resolve(config)
     if group in MODES:
         check_things(config)

@@ -3,11 +3,13 @@
 from hpa_cells.segmentation.precomputed import Precomputed
 from hpa_cells.segmentation.protocol import Segmenter
 from hpa_cells.segmentation.storage import is_written, read_segmentation, write_segmentation
+from hpa_cells.segmentation.table_masks import TableMasks
 from hpa_cells.segmentation.watershed import Watershed
 
 __all__ = [
     "Precomputed",
     "Segmenter",
+    "TableMasks",
     "Watershed",
     "is_written",
     "read_segmentation",

@@ -130,7 +130,8 @@ def test_a_checkpoint_from_fields_and_labels(root: Path, tmp_path: Path, method:
 
 
 def test_cell_labels_from_a_table_with_its_masks(root: Path, tmp_path: Path) -> None:
-    arguments = ["method=oracle", "segmenter=cell_table", f"cell_labels={root / 'truth'}"]
+    truth = root / "truth"
+    arguments = ["method=oracle", f"cell_labels={truth}", "segmenter=cell_table", f"segmenter.folder={truth}"]
     train(root, tmp_path / "model", *arguments, "augmentation.er_dropout=0.3")
     checkpoint = load_checkpoint(tmp_path / "model")
     assert checkpoint.provenance["data"]["training_cells"] == 16
