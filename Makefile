@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 HPA := $(BIN)/hpa-cells
 DEMO ?= outputs/demo
+SEED ?= 0
 
 .PHONY: install test lint types check demo lock clean
 
@@ -30,12 +31,12 @@ check: lint types test
 
 # The main job, end to end, on simulated fields: three models that differ only in what they learn from.
 demo: install
-	$(HPA) simulate out=$(DEMO)/fields recipe=demo fields=160 test_fields=60
+	$(HPA) simulate out=$(DEMO)/fields recipe=demo fields=200 test_fields=60 recipe.seed=$(SEED)
 	for method in naive dual_head oracle; do \
 		$(HPA) train out=$(DEMO)/models/$$method experiment=demo_$$method data.root=$(DEMO)/fields \
-			crop_store=$(DEMO)/crops && \
+			crop_store=$(DEMO)/crops seed=$(SEED) && \
 		$(HPA) predict out=$(DEMO)/runs/$$method model=$(DEMO)/models/$$method fields=$(DEMO)/fields/test \
-			fusion=product || exit 1; \
+			segmenter=watershed_compact fusion=product || exit 1; \
 	done
 	$(HPA) export out=$(DEMO)/submission.csv table=$(DEMO)/runs/dual_head format=kaggle2021
 	$(HPA) report out=$(DEMO)/report table=$(DEMO)/runs/dual_head fields=$(DEMO)/fields/test \
