@@ -81,7 +81,8 @@ def _confident_cells(table: CellTable, field_ids: Sequence[str], settings: Repor
     probabilities = table.probabilities()
     rows_of_class = []
     for values in probabilities.T:
-        rows = np.flatnonzero(in_fields & (values >= settings.threshold))
+        # Also below the threshold: what a model takes for its best cell of a rare class is worth a look.
+        rows = np.flatnonzero(in_fields & np.isfinite(values))
         order = np.argsort(-values[rows], kind="stable")[: settings.cells_per_class]
         rows_of_class.append(rows[order].tolist())
     return rows_of_class
