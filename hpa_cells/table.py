@@ -7,10 +7,9 @@ when it is there. A simulated truth has the same form, with probabilities of 0 a
 
 from __future__ import annotations
 
-import json
 import logging
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 
 from hpa_cells.atomic import replaced_on_success
 from hpa_cells.classes import ClassSet, get_class_set
+from hpa_cells.provenance import Provenance, read_provenance
 
 __all__ = ["CELL_COLUMNS", "FIELD_COLUMNS", "CellTable", "Column", "Provenance", "TableWriter", "read_table"]
 
@@ -87,46 +87,6 @@ FIELD_COLUMNS: Final[dict[str, pa.DataType]] = {
     Column.PIXEL_SIZE_UM: pa.float64(),
     Column.NUM_CELLS: pa.int32(),
 }
-_METADATA_KEY = b"hpa_cells"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Provenance:
-    """Where a table comes from; travels in the metadata of every shard.
-
-    Attributes
-    ----------
-    version
-        Version of hpa_cells that wrote it.
-    class_set
-        Name of the class set of the probability columns.
-    source
-        What made the probabilities, for a reader: ``model``, ``simulation truth`` ...
-    weights_hash
-        SHA-256 of the model's weights; empty where no model was used.
-    settings
-        Every setting that changes the content, by group: plain numbers, strings, lists and dictionaries.
-    """
-
-    version: str
-    class_set: str
-    source: str
-    weights_hash: str = ""
-    settings: dict[str, Any] = field(default_factory=dict)
-
-    def differences(self, other: Provenance) -> list[str]:
-        """What differs, one ``name: mine -> other's`` an entry, in words for an error message."""
-        # By way of JSON, as in the file: a tuple of settings comes back from there as a list.
-        mine, theirs = (
-            pd.json_normalize(json.loads(json.dumps(asdict(each)))).iloc[0].to_dict()
-            for each in (self, other)
-        )
-        names = sorted({str(name) for name in (*mine, *theirs)})
-        return [
-            f"{name}: {mine.get(name, 'unset')} -> {theirs.get(name, 'unset')}"
-            for name in names
-            if mine.get(name) != theirs.get(name)
-        ]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -192,7 +152,7 @@ class TableWriter:
         self._next_shard = 1 + max((_shard_number(path) for path in shards), default=-1)
         self.finished: frozenset[str] = frozenset()
         if shards:
-            self._refuse_other_settings(_read_provenance(shards[0]))
+            self._refuse_other_settings(read_provenance(shards[0]))
             ids = [
                 pq.read_table(path, columns=[Column.FIELD_ID])[Column.FIELD_ID].to_pylist() for path in shards
             ]
@@ -230,11 +190,10 @@ class TableWriter:
         if Column.EMBEDDING in rows:
             schema = schema.append(pa.field(Column.EMBEDDING, pa.list_(pa.float32())))
         rows = rows.reindex(columns=schema.names)
-        metadata = {_METADATA_KEY: json.dumps(asdict(self._provenance)).encode()}
-        table = pa.Table.from_pandas(rows, schema=schema, preserve_index=False).replace_schema_metadata(
-            metadata
-        )
-        with replaced_on_success(path) as temporary:
+        table = pa.Table.from_pandas(rows, schema=schema, preserve_index=False)
+        table = table.replace_schema_metadata(self._provenance.as_metadata())
+        # An absolute path: Arrow takes a relative one with a colon for an address.
+        with replaced_on_success(path.absolute()) as temporary:
             pq.write_table(table, temporary, compression="zstd")
 
     def _refuse_other_settings(self, found: Provenance) -> None:
@@ -265,9 +224,9 @@ def read_table(folder: Path | str) -> CellTable:
             f"{folder} holds no cell table (fields-*.parquet): give the folder that `hpa-cells predict` "
             "wrote to."
         )
-    provenance = _read_provenance(paths[0])
+    provenance = read_provenance(paths[0])
     for path in paths[1:]:
-        differences = provenance.differences(_read_provenance(path))
+        differences = provenance.differences(read_provenance(path))
         if differences:
             raise ValueError(
                 f"{path} differs from {paths[0].name}: {'; '.join(differences)}. Keep one run a folder."
@@ -290,15 +249,3 @@ def _shard_number(path: Path) -> int:
     if match is None:
         raise ValueError(f"{path} is not a shard of a cell table (fields-000000.parquet): move it elsewhere.")
     return int(match.group(1))
-
-
-def _read_provenance(path: Path) -> Provenance:
-    try:
-        metadata = pq.read_schema(path).metadata or {}
-    except pa.ArrowInvalid as error:
-        raise ValueError(
-            f"{path} is not a Parquet file ({error}): delete it and run predict again."
-        ) from error
-    if _METADATA_KEY not in metadata:
-        raise ValueError(f"{path} was not written by hpa_cells: it carries no provenance.")
-    return Provenance(**json.loads(metadata[_METADATA_KEY]))

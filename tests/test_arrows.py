@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "hpa_cells"
-BOTTOM = {"classes", "types", "table", "atomic"}
+BOTTOM = {"classes", "types", "table", "provenance", "atomic"}
 MASKS = BOTTOM | {"masks"}
 FLOOR = MASKS | {"fields", "cells", "models", "metrics"}
 
@@ -17,7 +17,8 @@ ALLOWED = {
     "classes": set(),
     "atomic": set(),
     "types": {"classes"},
-    "table": {"classes", "types", "atomic"},
+    "provenance": set(),
+    "table": {"classes", "types", "provenance", "atomic"},
     "masks": BOTTOM,
     "fields": MASKS,
     "cells": MASKS,

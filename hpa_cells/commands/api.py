@@ -7,7 +7,6 @@ argument; any other setting of the verb may follow as one (``tta="d4"``), and a 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -15,7 +14,8 @@ from typing import TypeAlias
 
 import pandas as pd
 
-from hpa_cells.commands.settings import compose, refuse_misspelt
+from hpa_cells.commands.grammar import quoted
+from hpa_cells.commands.settings import compose, refuse_misspelt, refuse_useless_out
 from hpa_cells.table import read_table
 
 __all__ = ["evaluate", "explore", "export", "predict", "report", "segment", "simulate", "train"]
@@ -150,7 +150,9 @@ def explore(*, out: Path | str, overrides: Sequence[str] = (), **settings: Setti
 def _run(verb: str, settings: Mapping[str, Setting], overrides: Sequence[str]) -> None:
     named = [f"{name}={_in_hydra_grammar(value)}" for name, value in settings.items()]
     refuse_misspelt(verb, [*named, *overrides])
-    import_module(f"hpa_cells.commands.{verb}").run(compose(verb, [*named, *overrides]))
+    config = compose(verb, [*named, *overrides])
+    refuse_useless_out(config)
+    import_module(f"hpa_cells.commands.{verb}").run(config)
 
 
 def _in_hydra_grammar(value: Setting) -> str:
@@ -168,13 +170,5 @@ def _in_hydra_grammar(value: Setting) -> str:
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, str | Path):
-        return _quoted(str(value))
+        return quoted(str(value))
     return "[" + ",".join(map(_in_hydra_grammar, value)) + "]"
-
-
-def _quoted(text: str) -> str:
-    # OmegaConf reads ${…} as a reference and Hydra ends the string at a quote: a backslash takes the meaning
-    # from both, and the backslashes already before one are doubled to stay what they are.
-    text = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
-    text = re.sub(r"(\\*)'", r"\1\1\\'", text)
-    return "'" + re.sub(r"(\\+)\Z", r"\1\1", text) + "'"

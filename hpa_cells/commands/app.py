@@ -10,8 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
 from hpa_cells import __version__
+from hpa_cells.commands.grammar import paths_as_typed
 from hpa_cells.commands.help import help_text
-from hpa_cells.commands.settings import conf_folder, refuse_misspelt
+from hpa_cells.commands.settings import conf_folder, refuse_misspelt, refuse_useless_out
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -37,6 +38,8 @@ class FieldsFailedError(RuntimeError):
 
 def main() -> NoReturn:
     """Run ``hpa-cells VERB [settings]`` and end with status 0, 1 (failed), 2 (misused) or 130 (stopped)."""
+    # Threads of torch that wait by spinning slow each other down severalfold where cores are shared.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         sys.stdout.write(_usage())
@@ -51,6 +54,7 @@ def main() -> NoReturn:
         _stop(f"`{verb}` is not a command of hpa-cells.{hint} See `hpa-cells --help`.", _MISUSED)
     flags = [argument for argument in arguments[1:] if argument.startswith("-")]
     overrides = [argument for argument in arguments[1:] if not argument.startswith("-")]
+    overrides = paths_as_typed(verb, overrides, multirun=bool({"-m", "--multirun"} & set(flags)))
     try:
         if {"-h", "--help"} & set(flags):
             sys.stdout.write(help_text(verb, VERBS[verb], overrides))
@@ -59,7 +63,7 @@ def main() -> NoReturn:
             refuse_misspelt(verb, overrides)
     except ValueError as error:
         _stop(str(error), _MISUSED)
-    sys.argv = [f"hpa-cells {verb}", *arguments[1:]]
+    sys.argv = [f"hpa-cells {verb}", *flags, *overrides]
     run_verb(verb)
     sys.exit(0)
 
@@ -90,6 +94,7 @@ def _run_in_plain_words(verb: str, cfg: DictConfig) -> None:
         cfg.out = f"{cfg.out}/{HydraConfig.get().job.num}"
     module = import_module(f"hpa_cells.commands.{verb}")
     try:
+        refuse_useless_out(cfg)
         module.run(cfg)
     except MissingMandatoryValue as error:
         name = error.full_key or str(error).rsplit(" ", 1)[-1]

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from pathlib import Path
 from typing import TypeVar, cast
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-__all__ = ["compose", "compose_with_choices", "conf_folder", "to_settings"]
+__all__ = [
+    "compose",
+    "compose_with_choices",
+    "conf_folder",
+    "refuse_misspelt",
+    "refuse_useless_out",
+    "to_settings",
+]
 
 T = TypeVar("T")
 
@@ -68,6 +76,30 @@ def refuse_misspelt(verb: str, overrides: list[str]) -> None:
     added = [str(name) for name in config if name not in known]
     if added:
         raise ValueError(_unknown_setting(verb, added[0]))
+
+
+def refuse_useless_out(config: DictConfig) -> None:
+    """Check that `out` can be written to, before any work is done that would be lost.
+
+    Raises
+    ------
+    ValueError
+        If `out` is empty, which would be the folder that the user happens to be in.
+    OSError
+        If a file is where a folder is needed, or the folder may not be written to.
+    """
+    if OmegaConf.is_missing(config, "out"):
+        return  # The verb asks for it, unless it does without.
+    if not str(config.out or "").strip():
+        raise ValueError("`out` is empty: give a place to write to, or out=. for the folder you are in.")
+    out = Path(config.out)
+    # A file that is there already is replaced, by the one verb that writes one.
+    folder = out.parent if out.suffix and "format" in config else out
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(f"{there} is a file where out={out} needs a folder: choose another `out`.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(f"{there} may not be written to: choose another `out`, or have that allowed.")
 
 
 def _in_plain_words(verb: str, message: str) -> str:

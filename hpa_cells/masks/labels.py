@@ -37,10 +37,10 @@ def encode_labels(labels: NDArray[np.int32]) -> tuple[NDArray[np.int32], list[by
     """
     if labels.size == 0:
         return np.empty(0, dtype=np.int32), []
-    pixels = cv2.transpose(np.ascontiguousarray(labels)).ravel()
-    run_starts = np.append(0, 1 + np.flatnonzero(pixels[1:] != pixels[:-1]))
-    run_stops = np.append(run_starts[1:], pixels.size)
-    run_ids = pixels[run_starts]
+    run_starts = _run_starts(labels)
+    run_stops = np.append(run_starts[1:], labels.size)
+    columns, rows = np.divmod(run_starts, len(labels))
+    run_ids = labels[rows, columns]
 
     inside = np.flatnonzero(run_ids)
     inside = inside[np.argsort(run_ids[inside], kind="stable")]
@@ -48,7 +48,7 @@ def encode_labels(labels: NDArray[np.int32]) -> tuple[NDArray[np.int32], list[by
     # Each cell's edges: start and stop of its runs, then the end of the image. Lengths are their differences.
     num_edges = 2 * num_inside + 1
     last_edges = np.cumsum(num_edges) - 1
-    edges = np.full(num_edges.sum(), pixels.size, dtype=np.int64)
+    edges = np.full(num_edges.sum(), labels.size, dtype=np.int64)
     is_run_edge = np.ones(len(edges), dtype=bool)
     is_run_edge[last_edges] = False
     edges[is_run_edge] = np.stack([run_starts[inside], run_stops[inside]], axis=1).ravel()
@@ -60,6 +60,16 @@ def encode_labels(labels: NDArray[np.int32]) -> tuple[NDArray[np.int32], list[by
     reaches_end = lengths[last_edges] == 0
     lengths = np.delete(lengths, last_edges[reaches_end])
     return ids, runs_to_counts(lengths, num_edges - reaches_end)
+
+
+def _run_starts(labels: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Pixels at which a run of one value begins, the image being read down its columns."""
+    # Turning this image of 1 byte a pixel is a third of the time of turning the labels themselves.
+    begins = np.empty(labels.shape, dtype=np.bool_)
+    np.not_equal(labels[1:], labels[:-1], out=begins[1:])
+    np.not_equal(labels[0, 1:], labels[-1, :-1], out=begins[0, 1:])
+    begins[0, 0] = True
+    return np.flatnonzero(cv2.transpose(begins.view(np.uint8)).view(np.bool_))
 
 
 def decode_counts(counts: bytes, height: int, width: int) -> NDArray[np.bool_]:

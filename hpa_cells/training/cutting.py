@@ -106,7 +106,8 @@ def cut_fields(folder: Path, sources: Sequence[FieldSource], settings: CuttingSe
     if missing:
         problems = list(_run(missing, settings.workers))
         _tell(problems, settings.broken, num_fields=len(ordered))
-    store = open_store([job.paths for job in jobs])
+    # Of a shard whose fields are all broken, and dropped, nothing is written.
+    store = open_store([job.paths for job in jobs if job.paths.is_written])
     num_empty = len(ordered) - store.cells["field_id"].nunique()
     if num_empty:
         log.warning("Left out %d of %d fields, in which no cell was found.", num_empty, len(ordered))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -44,7 +44,10 @@ class TrainingProgress(ProgressBar):
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show the bar, at the step a resumed training starts from."""
+        """Show the bar, at the step a resumed training starts from, with the best it had."""
+        for saved in trainer.checkpoint_callbacks:
+            if isinstance(saved, ModelCheckpoint) and saved.best_model_score is not None:
+                self._best = float(saved.best_model_score)
         total = int(trainer.estimated_stepping_batches)
         self._progress.update(self._task, total=total, completed=trainer.global_step)
         self._progress.start()

@@ -46,6 +46,11 @@ class RunFolder:
         return self.out / "training" / "checkpoints"
 
     @property
+    def logs(self) -> Path:
+        """What the loggers wrote."""
+        return self.out / "training" / "logs"
+
+    @property
     def last(self) -> Path:
         """The state to go on from."""
         return self.checkpoints / "last.ckpt"
@@ -71,7 +76,7 @@ def claim_folder(out: Path, settings: dict[str, Any], *, resume: bool) -> RunFol
     settings
         Every setting that changes the result, nested plain values.
     resume
-        Whether to go on with what is there. Otherwise the state of an earlier training is removed.
+        Whether to go on with what is there. Otherwise the state and the logs of an earlier training are removed.
 
     Raises
     ------
@@ -81,6 +86,7 @@ def claim_folder(out: Path, settings: dict[str, Any], *, resume: bool) -> RunFol
     folder = RunFolder(out=out)
     if not resume:
         shutil.rmtree(folder.checkpoints, ignore_errors=True)
+        shutil.rmtree(folder.logs, ignore_errors=True)
         (out / "checkpoint.json").unlink(missing_ok=True)
     elif folder.is_finished and not folder.settings.exists():
         raise ValueError(f"{out} holds a model that was not trained here: choose another `out`.")

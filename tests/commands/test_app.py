@@ -172,6 +172,35 @@ def test_any_working_directory_will_do(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_useless_out_is_refused_before_any_work(
+    hpa_cells: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, verb: str
+) -> None:
+    def work(cfg: object) -> None:
+        raise AssertionError("began")
+
+    monkeypatch.setattr(import_module(f"hpa_cells.commands.{verb}"), "run", work)
+    file = tmp_path / "file"
+    file.write_text("")
+    ended = hpa_cells(verb, *COMPLETE[verb], f"out={file / 'run'}")
+    assert (ended.status, ended.stderr) == (
+        1,
+        f"hpa-cells: {file} is a file where out={file / 'run'} needs a folder: choose another `out`.\n",
+    )
+    ended = hpa_cells(verb, *COMPLETE[verb], "out=")
+    assert ended.status == 1
+    assert ended.stderr.startswith("hpa-cells: `out` is empty: give a place")
+
+
+def test_an_out_that_may_not_be_written_to_is_refused(
+    hpa_cells: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path)
+    ended = hpa_cells("evaluate", *COMPLETE["evaluate"], f"out={tmp_path / 'a' / 'b'}")
+    assert ended.status == 1
+    assert ended.stderr.startswith(f"hpa-cells: {tmp_path} may not be written to: choose another `out`")
+
+
 def test_help_loads_nothing_heavy() -> None:
     code = (
         "import sys; sys.argv = ['hpa-cells', '--help']\n"

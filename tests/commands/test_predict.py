@@ -155,6 +155,40 @@ def test_failed_fields_are_on_record_and_tried_again(
     assert len(read_table(run).fields) == 5
 
 
+def test_er_may_be_missing_where_the_model_allows_it(
+    predict: Program, small_world: Any, tmp_path: Path
+) -> None:
+    from dataclasses import replace
+
+    from hpa_cells.models import load_checkpoint, save_checkpoint
+    from hpa_cells.types import Channel
+
+    fields = shutil.copytree(small_world.fields, tmp_path / "fields")
+    for path in fields.glob("*_yellow.png"):
+        path.unlink()
+    ended = predict(f"fields={fields}", f"out={tmp_path / 'refused'}")
+    assert ended.status == 1
+    assert {row["stage"] for row in failures(tmp_path / "refused")} == {"find"}
+    assert "has no yellow file" in ended.stderr
+
+    tolerant = replace(load_checkpoint(small_world.model), optional_channels=frozenset({Channel.ER}))
+    save_checkpoint(tmp_path / "tolerant", tolerant)
+    assert predict(f"fields={fields}", f"model={tmp_path / 'tolerant'}").status == 0
+    assert len(read_table(tmp_path / "run").fields) == 5
+
+
+def test_two_files_for_one_channel(predict: Program, small_world: Any, tmp_path: Path) -> None:
+    fields = shutil.copytree(small_world.fields, tmp_path / "fields")
+    shutil.copy(fields / "f2_red.png", fields / "f2_red.tif")
+    ended = predict(f"fields={fields}")
+    assert ended.status == 1
+    assert (
+        f"Field f2 has two files for red ({fields / 'f2_red.png'} and {fields / 'f2_red.tif'})"
+        in ended.stderr
+    )
+    assert len(read_table(tmp_path / "run").fields) == 4
+
+
 _INTERRUPTED = """
 import os, signal, sys
 import hpa_cells.prediction.pipeline as pipeline

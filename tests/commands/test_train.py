@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -10,16 +11,18 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from hpa_cells.classes import get_class_set
 from hpa_cells.commands import app
 from hpa_cells.commands.settings import compose
 from hpa_cells.commands.train import run
 from hpa_cells.fields import write_field
-from hpa_cells.models import load_checkpoint
+from hpa_cells.models import CellClassifier, load_checkpoint
 from hpa_cells.table import Provenance, TableWriter, read_table
 from hpa_cells.types import CellScores, Channel, Field, Segmentation
 
@@ -129,6 +132,38 @@ def test_a_checkpoint_from_fields_and_labels(root: Path, tmp_path: Path, method:
     assert settings["method"]["field_head"] == ("shared" if method == "naive" else "own")
 
 
+def validations(out: Path) -> pd.DataFrame:
+    """What the CSV log says of the average precision after each epoch."""
+    log = pd.read_csv(out / "training" / "logs" / "csv" / "metrics.csv")
+    return log[["step", "val/ap", "val/loss"]].dropna().reset_index(drop=True)
+
+
+def test_it_ends_early_when_validation_no_longer_improves(root: Path, tmp_path: Path) -> None:
+    settings = ("optimizer.lr=0", "callbacks.early_stopping.patience=2", "trainer.max_epochs=9")
+    train(root, tmp_path / "model", *settings)
+    assert len(validations(tmp_path / "model")) == 3
+    assert load_checkpoint(tmp_path / "model").provenance["training"]["steps"] == 6
+
+
+def test_mixed_precision_and_both_logs(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    types: set[torch.dtype] = set()
+    forward = CellClassifier.forward
+
+    def spy(self: CellClassifier, *arguments: Any) -> Any:
+        outputs = forward(self, *arguments)
+        types.add(outputs.cell_logits.dtype)
+        return outputs
+
+    monkeypatch.setattr(CellClassifier, "forward", spy)
+    train(root, tmp_path / "model", "trainer.precision=bf16-mixed", "logger=csv_tensorboard")
+    assert torch.bfloat16 in types
+    assert {each.dtype for each in load_checkpoint(tmp_path / "model").model.parameters()} == {torch.float32}
+    events = EventAccumulator(str(tmp_path / "model" / "training" / "logs" / "tensorboard"))
+    events.Reload()
+    shown = [event.value for event in events.Scalars("val/ap")]
+    np.testing.assert_allclose(shown, validations(tmp_path / "model")["val/ap"], rtol=1e-6)
+
+
 def test_cell_labels_from_a_table_with_its_masks(root: Path, tmp_path: Path) -> None:
     truth = root / "truth"
     arguments = ["method=oracle", f"cell_labels={truth}", "segmenter=cell_table", f"segmenter.folder={truth}"]
@@ -162,6 +197,7 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(
     assert main("train", arguments, monkeypatch) == 0
     resumed, whole = (load_checkpoint(tmp_path / name) for name in ("model", "whole"))
     assert resumed.weights_hash == whole.weights_hash
+    pd.testing.assert_frame_equal(validations(tmp_path / "model"), validations(tmp_path / "whole"))
     assert main("train", arguments, monkeypatch) == 0
 
 
@@ -216,6 +252,37 @@ def test_mistakes_are_told_in_one_line(
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (
+            lambda fields: (fields / "f03_green.png").write_bytes(b"\x89PNG\r\n"),
+            "f03_green.png cannot be used",
+        ),
+        (lambda fields: (fields / "f03_red.png").unlink(), "Field f03 has no red file"),
+        (lambda fields: [path.unlink() for path in fields.iterdir()], "No fields in"),
+    ],
+    ids=["broken PNG", "missing channel", "empty folder"],
+)
+def test_fields_that_cannot_be_used(
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    harm: Any,
+    message: str,
+) -> None:
+    shutil.copytree(root / "train", tmp_path / "train")
+    shutil.copy(root / "train.csv", tmp_path)
+    harm(tmp_path / "train")
+    arguments = overrides(tmp_path, tmp_path / "model")
+    assert main("train", arguments, monkeypatch) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "model" / "checkpoint.json").exists()
 
 
 EXPERIMENTS = sorted(path.stem for path in (Path(app.conf_folder()) / "experiment").glob("*.yaml"))

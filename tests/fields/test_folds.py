@@ -107,6 +107,17 @@ def test_the_real_tables_are_shared_out_evenly(real_data: Path, folder: str) -> 
     assert (np.abs(counts - even) <= 1 + 0.01 * even).all()
 
 
+@pytest.mark.parametrize(("folder", "num_fields"), [("hpa2021", 21_806), ("hpa2018", 31_072)])
+def test_the_order_of_rows_of_the_real_tables_makes_no_difference(
+    real_data: Path, folder: str, num_fields: int
+) -> None:
+    table = read_label_table(real_data / folder / "train.csv")
+    assert len(table) == num_fields
+    order = np.random.default_rng(3).permutation(num_fields)
+    folds, shuffled = (assign_folds(each, num_folds=5, seed=7) for each in (table, table.take(order)))
+    np.testing.assert_array_equal(shuffled, folds[order])
+
+
 @pytest.mark.parametrize("folder", ["hpa2021", "hpa2018"])
 def test_groups_of_the_real_tables_are_shared_out_evenly(real_data: Path, folder: str) -> None:
     table = read_label_table(real_data / folder / "train.csv")

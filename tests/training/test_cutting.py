@@ -128,6 +128,18 @@ def test_two_processes_give_the_same(folder: Path) -> None:
     np.testing.assert_array_equal(one.read(np.arange(len(one.cells))), two.read(np.arange(len(two.cells))))
 
 
+def test_fields_that_are_all_broken(folder: Path) -> None:
+    """Nothing is left of the shard of f02 and f03, then of all."""
+    drop = replace(SETTINGS, broken="drop")
+    for field_id in ("f02", "f03"):
+        (folder / "fields" / f"{field_id}_green.png").write_bytes(b"not a PNG")
+    store = cut_fields(folder / "store", find_fields(folder / "fields"), drop)
+    assert sorted(store.rows_of_field()) == ["f01"]
+    (folder / "fields" / "f01_green.png").write_bytes(b"not a PNG")
+    with pytest.raises(ValueError, match=r"No cell was found in any field"):
+        cut_fields(folder / "store", find_fields(folder / "fields"), drop)
+
+
 def test_a_broken_field_is_refused_after_the_others_are_cut(folder: Path) -> None:
     (folder / "fields" / "f03_green.png").write_bytes(b"not a PNG")
     sources = find_fields(folder / "fields")

@@ -38,9 +38,11 @@ def test_starting_anew_removes_the_old_state(tmp_path: Path) -> None:
     (folder.out / "checkpoint.json").touch()
     crops = folder.out / "training" / "crops"
     crops.mkdir()
+    (folder.logs / "csv").mkdir(parents=True)
     again = claim_folder(tmp_path / "m", SETTINGS | {"seed": 1}, resume=False)
     assert not again.last.exists()
     assert not again.is_finished
+    assert not again.logs.exists()
     assert crops.exists()
 
 
