@@ -1,13 +1,17 @@
-"""A file appears whole or not at all."""
+"""A file appears whole or not at all, and a folder has one writer at a time."""
 
 from __future__ import annotations
 
+import logging
+import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["replaced_on_success"]
+__all__ = ["replaced_on_success", "sole_writer"]
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -25,3 +29,36 @@ def replaced_on_success(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Keep other writers out of `folder` during the block; the folder is made when it is missing.
+
+    The hold ends with the process, however that ends, and leaves no file. Where the system or the disk knows
+    no such holds (Windows, some network disks), nothing is held.
+
+    Raises
+    ------
+    BlockingIOError
+        If another writer is at work there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BlockingIOError(
+                f"Another command is writing to {folder}: wait for its end, or choose another `out`."
+            ) from error
+        except OSError:
+            log.debug("%s cannot be held for one writer", folder)
+        yield
+    finally:
+        os.close(handle)

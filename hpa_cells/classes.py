@@ -111,7 +111,9 @@ class ClassSet:
             If the set has no such class.
         """
         if key not in self.keys:
-            raise ValueError(f"Class {key!r} is not in class set {self.name}: use one of {', '.join(self.keys)}.")
+            raise ValueError(
+                f"Class {key!r} is not in class set {self.name}: use one of {', '.join(self.keys)}."
+            )
         return self.keys.index(key)
 
 

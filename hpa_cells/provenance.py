@@ -68,7 +68,8 @@ def read_provenance(path: Path) -> Provenance:
         If the file is not Parquet or carries none.
     """
     try:
-        metadata = pq.read_schema(path).metadata or {}
+        # An absolute path: Arrow takes a relative one with a colon for an address.
+        metadata = pq.read_schema(path.absolute()).metadata or {}
     except pa.ArrowInvalid as error:
         raise ValueError(
             f"{path} is not a Parquet file ({error}): delete it and run predict again."

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from hpa_cells.atomic import replaced_on_success
+from hpa_cells.atomic import replaced_on_success, sole_writer
 from hpa_cells.classes import ClassSet, get_class_set
 from hpa_cells.provenance import Provenance, read_provenance
 
@@ -124,6 +124,8 @@ class CellTable:
 class TableWriter:
     """Writes a run shard by shard, so that a stop at any moment loses at most the shard under way.
 
+    Inside its ``with`` block no other writer may enter one for the same folder (`BlockingIOError`).
+
     Parameters
     ----------
     folder
@@ -147,6 +149,7 @@ class TableWriter:
         self._class_set = get_class_set(provenance.class_set)
         self._shard_fields = shard_fields
         self._added: list[tuple[pd.DataFrame, dict[str, Any]]] = []
+        self._hold = sole_writer(folder)
         folder.mkdir(parents=True, exist_ok=True)
         shards = sorted(folder.glob("fields-*.parquet"))
         self._next_shard = 1 + max((_shard_number(path) for path in shards), default=-1)
@@ -154,7 +157,8 @@ class TableWriter:
         if shards:
             self._refuse_other_settings(read_provenance(shards[0]))
             ids = [
-                pq.read_table(path, columns=[Column.FIELD_ID])[Column.FIELD_ID].to_pylist() for path in shards
+                pq.read_table(path.absolute(), columns=[Column.FIELD_ID])[Column.FIELD_ID].to_pylist()
+                for path in shards
             ]
             self.finished = frozenset(field_id for shard in ids for field_id in shard)
 
@@ -178,12 +182,16 @@ class TableWriter:
         self._next_shard += 1
 
     def __enter__(self) -> TableWriter:
+        self._hold.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.flush()
+        try:
+            self.flush()
+        finally:
+            self._hold.__exit__(None, None, None)
 
     def _write(self, path: Path, rows: pd.DataFrame, columns: dict[str, pa.DataType]) -> None:
         schema = pa.schema(columns | dict.fromkeys(Column.probabilities(self._class_set), pa.float32()))
@@ -231,9 +239,9 @@ def read_table(folder: Path | str) -> CellTable:
             raise ValueError(
                 f"{path} differs from {paths[0].name}: {'; '.join(differences)}. Keep one run a folder."
             )
-    fields = pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
+    fields = pd.concat([pd.read_parquet(path.absolute()) for path in paths], ignore_index=True)
     cells = pd.concat(
-        [pd.read_parquet(path.with_name(path.name.replace("fields-", "cells-", 1))) for path in paths],
+        [pd.read_parquet(_cells_beside(path).absolute()) for path in paths],
         ignore_index=True,
     )
     return CellTable(
@@ -242,6 +250,10 @@ def read_table(folder: Path | str) -> CellTable:
         class_set=get_class_set(provenance.class_set),
         provenance=provenance,
     )
+
+
+def _cells_beside(path: Path) -> Path:
+    return path.with_name(path.name.replace("fields-", "cells-", 1))
 
 
 def _shard_number(path: Path) -> int:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from hpa_cells.atomic import replaced_on_success
+from hpa_cells.atomic import replaced_on_success, sole_writer
 
 
 def test_the_file_appears_when_the_block_ends(tmp_path: Path) -> None:
@@ -52,3 +52,22 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
             second.write_text("second")
         assert path.read_text() == "second"
     assert path.read_text() == "first"
+
+
+def test_a_folder_has_one_writer_at_a_time(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with sole_writer(folder):
+        with pytest.raises(BlockingIOError, match=r"Another command is writing to .*run: wait"):
+            sole_writer(folder).__enter__()
+        with sole_writer(tmp_path / "other"):
+            pass
+    with sole_writer(folder):
+        pass
+    assert list(folder.iterdir()) == []
+
+
+def test_a_writer_that_failed_lets_the_next_one_in(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), sole_writer(tmp_path):
+        raise RuntimeError
+    with sole_writer(tmp_path):
+        pass

@@ -240,3 +240,22 @@ def test_a_table_without_embedding(tmp_path: Path) -> None:
     with TableWriter(tmp_path, provenance=PROVENANCE) as writer:
         writer.add(cells=cell_rows("a", [1, 2], embedding_size=0), field_row=field_row("a", 2))
     assert Column.EMBEDDING not in read_table(tmp_path).cells
+
+
+def test_two_writers_of_one_run_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    with TableWriter(tmp_path, provenance=PROVENANCE) as first:
+        with pytest.raises(BlockingIOError, match="Another command is writing"):
+            write(tmp_path, {"b": [1]})
+        first.add(cells=cell_rows("a", [1]), field_row=field_row("a", 1))
+    write(tmp_path, {"b": [1]})
+    assert list(read_table(tmp_path).fields[Column.FIELD_ID]) == ["a", "b"]
+
+
+def test_a_folder_whose_relative_path_looks_like_an_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(Path("day:1"), {"a": [1]})
+    assert len(read_table(Path("day:1")).cells) == 1
+    write(Path("day:1"), {"b": [1]})
+    assert len(read_table(Path("day:1")).cells) == 2

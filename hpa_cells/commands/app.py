@@ -40,7 +40,14 @@ def main() -> NoReturn:
     """Run ``hpa-cells VERB [settings]`` and end with status 0, 1 (failed), 2 (misused) or 130 (stopped)."""
     # Threads of torch that wait by spinning slow each other down severalfold where cores are shared.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    arguments = sys.argv[1:]
+    try:
+        _dispatch(sys.argv[1:])
+    except KeyboardInterrupt:
+        _stop("Stopped. Finished work is kept: the same command goes on from there.", _INTERRUPTED)
+    sys.exit(0)
+
+
+def _dispatch(arguments: list[str]) -> None:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         sys.stdout.write(_usage())
         sys.exit(0 if arguments else _MISUSED)
@@ -65,7 +72,6 @@ def main() -> NoReturn:
         _stop(str(error), _MISUSED)
     sys.argv = [f"hpa-cells {verb}", *flags, *overrides]
     run_verb(verb)
-    sys.exit(0)
 
 
 def run_verb(verb: str) -> None:
@@ -76,10 +82,7 @@ def run_verb(verb: str) -> None:
     def task(cfg: DictConfig) -> None:
         _run_in_plain_words(verb, cfg)
 
-    try:
-        task()
-    except KeyboardInterrupt:
-        _stop("Stopped. Finished work is kept: the same command goes on from there.", _INTERRUPTED)
+    task()
 
 
 def _run_in_plain_words(verb: str, cfg: DictConfig) -> None:

@@ -62,6 +62,8 @@ _AVERAGED = (
     EvaluationColumn.RANDOM_AP,
     EvaluationColumn.MATCHED_AP,
     EvaluationColumn.FIELD_AP,
+    EvaluationColumn.FIELD_PRECISION,
+    EvaluationColumn.FIELD_RECALL,
     EvaluationColumn.FIELD_F1,
 )
 

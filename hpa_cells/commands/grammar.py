@@ -11,22 +11,10 @@ __all__ = ["paths_as_typed", "quoted"]
 
 # The last word of every setting that is a path or a list of them.
 _PATHS: Final = frozenset(
-    [
-        "out",
-        "fields",
-        "model",
-        "table",
-        "truth",
-        "labels",
-        "check",
-        "sample_submission",
-        "root",
-        "groups_file",
-        "cell_labels",
-        "crop_store",
-        "folder",
-        "nuclei_folder",
-    ]
+    {
+        *("out", "fields", "model", "table", "truth", "labels", "check", "sample_submission"),
+        *("root", "groups_file", "cell_labels", "crop_store", "folder", "nuclei_folder"),
+    }
 )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from omegaconf import DictConfig, OmegaConf
 
 from hpa_cells import __version__
+from hpa_cells.atomic import sole_writer
 from hpa_cells.commands.settings import to_settings
 
 if TYPE_CHECKING:
@@ -31,6 +32,11 @@ _WITHOUT_EFFECT = ("out", "resume", "crop_store", "workers", "threads", "logger"
 
 def run(cfg: DictConfig) -> None:
     """Train as the settings say; see ``conf/train.yaml``."""
+    with sole_writer(Path(cfg.out)):
+        _train(cfg)
+
+
+def _train(cfg: DictConfig) -> None:
     from lightning.pytorch import seed_everything
 
     from hpa_cells.models import save_checkpoint

@@ -64,12 +64,13 @@ def encode_labels(labels: NDArray[np.int32]) -> tuple[NDArray[np.int32], list[by
 
 def _run_starts(labels: NDArray[np.int32]) -> NDArray[np.int64]:
     """Pixels at which a run of one value begins, the image being read down its columns."""
-    # Turning this image of 1 byte a pixel is a third of the time of turning the labels themselves.
     begins = np.empty(labels.shape, dtype=np.bool_)
     np.not_equal(labels[1:], labels[:-1], out=begins[1:])
     np.not_equal(labels[0, 1:], labels[-1, :-1], out=begins[0, 1:])
     begins[0, 0] = True
-    return np.flatnonzero(cv2.transpose(begins.view(np.uint8)).view(np.bool_))
+    # They are few: to put them in order takes less time than to turn the image.
+    rows, columns = np.divmod(np.flatnonzero(begins), labels.shape[1])
+    return np.sort(columns * len(labels) + rows)
 
 
 def decode_counts(counts: bytes, height: int, width: int) -> NDArray[np.bool_]:

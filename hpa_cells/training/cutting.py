@@ -67,8 +67,24 @@ class _Job:
     """One shard to cut."""
 
     sources: Sequence[FieldSource]
-    paths: ShardPaths
+    folder: Path
+    name: str
     settings: CuttingSettings
+
+    @property
+    def whole(self) -> ShardPaths:
+        """Where the cells of all its fields are."""
+        return ShardPaths.of(self.folder, self.name)
+
+    @property
+    def rest(self) -> ShardPaths:
+        """Where the cells of the others are, should fields be broken and dropped."""
+        return ShardPaths.of(self.folder, f"{self.name}_rest")
+
+    def find(self) -> ShardPaths | None:
+        """What was cut before, as far as it will do."""
+        good_enough = [self.whole] if self.settings.broken == "refuse" else [self.whole, self.rest]
+        return next((paths for paths in good_enough if paths.is_written), None)
 
 
 def cut_fields(folder: Path, sources: Sequence[FieldSource], settings: CuttingSettings) -> CropStore:
@@ -99,18 +115,20 @@ def cut_fields(folder: Path, sources: Sequence[FieldSource], settings: CuttingSe
         ordered[start : start + _FIELDS_PER_SHARD] for start in range(0, len(ordered), _FIELDS_PER_SHARD)
     ]
     jobs = [
-        _Job(sources=chunk, paths=ShardPaths.of(folder, _chunk_name(chunk)), settings=settings)
-        for chunk in chunks
+        _Job(sources=chunk, folder=folder, name=_chunk_name(chunk), settings=settings) for chunk in chunks
     ]
-    missing = [job for job in jobs if not job.paths.is_written]
+    missing = [job for job in jobs if job.find() is None]
     if missing:
         problems = list(_run(missing, settings.workers))
         _tell(problems, settings.broken, num_fields=len(ordered))
     # Of a shard whose fields are all broken, and dropped, nothing is written.
-    store = open_store([job.paths for job in jobs if job.paths.is_written])
+    store = open_store([paths for job in jobs if (paths := job.find()) is not None])
     num_empty = len(ordered) - store.cells["field_id"].nunique()
     if num_empty:
-        log.warning("Left out %d of %d fields, in which no cell was found.", num_empty, len(ordered))
+        reason = "in which no cell was found" + (
+            "" if settings.broken == "refuse" else ", or that are broken"
+        )
+        log.warning("Left out %d of %d fields, %s.", num_empty, len(ordered), reason)
     return store
 
 
@@ -155,7 +173,7 @@ def _cut_shard(job: _Job) -> list[str]:
         except (ValueError, TypeError, OSError) as error:
             problems.append(str(error))
     if crops and (not problems or job.settings.broken == "drop"):
-        write_shard(job.paths, crops)
+        write_shard(job.rest if problems else job.whole, crops)
     return problems
 
 

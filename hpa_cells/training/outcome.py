@@ -61,7 +61,17 @@ def validation_metrics(
         Plain values: the number of fields, macro average precision and macro F1, and per class the average
         precision (None for a class that no field has). F1 is measured on the fields that the thresholds were
         tuned on.
+
+    Raises
+    ------
+    ValueError
+        If a probability is not a number: the training went astray.
     """
+    if np.isnan(probabilities).any():
+        raise ValueError(
+            "The trained model gives no numbers (NaN): train again with resume=false and a lower optimizer.lr, "
+            "or with trainer.precision=32-true."
+        )
     thresholds = tuned_thresholds(probabilities, labels).astype(np.float32)
     # Rounding to 32 bits may lift a threshold above the very probability it was taken from.
     thresholds = np.where(thresholds > 0, np.nextafter(thresholds, np.float32(0)), thresholds)

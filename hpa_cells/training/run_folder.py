@@ -65,6 +65,11 @@ class RunFolder:
         """Whether the training came to its end."""
         return (self.out / "checkpoint.json").exists()
 
+    @property
+    def has_state(self) -> bool:
+        """Whether there is anything to go on from; a training that failed before its first state binds no one."""
+        return self.is_finished or self.last.exists() or self.best.exists()
+
 
 def claim_folder(out: Path, settings: dict[str, Any], *, resume: bool) -> RunFolder:
     """Take the folder for a training with these settings.
@@ -84,7 +89,7 @@ def claim_folder(out: Path, settings: dict[str, Any], *, resume: bool) -> RunFol
         If `resume` is true and it belongs to a training with other settings, or holds a copied model.
     """
     folder = RunFolder(out=out)
-    if not resume:
+    if not (resume and folder.has_state):
         shutil.rmtree(folder.checkpoints, ignore_errors=True)
         shutil.rmtree(folder.logs, ignore_errors=True)
         (out / "checkpoint.json").unlink(missing_ok=True)

@@ -138,6 +138,17 @@ def test_status_and_words_of_each_end(
     assert "Traceback" not in ended.stderr
 
 
+def test_a_stop_while_the_settings_are_read_is_told_as_any_other(
+    hpa_cells: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(verb: str, overrides: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hpa_cells.commands.app.refuse_misspelt", stop)
+    ended = hpa_cells("evaluate", "table=T", "truth=T", "out=O")
+    assert (ended.status, ended.stderr[:19]) == (130, "hpa-cells: Stopped.")
+
+
 def test_a_fault_of_the_program_shows_its_trace(hpa_cells: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(cfg: object) -> None:
         raise KeyError("lost")

@@ -237,7 +237,8 @@ def test_thresholds(evaluate: Any, folders: Path, settings: tuple[str, ...], exp
     labels = read_table(folders / "truth").field_probabilities() >= 0.5
     called = multilabel_scores(probabilities >= np.array(expected), labels, HPA2021)
     np.testing.assert_allclose(per_class["field_f1"], called["f1"])
-    assert runs["good"]["mean_field_f1"] == pytest.approx(np.nanmean(called["f1"]))
+    for name in ("precision", "recall", "f1"):
+        assert runs["good"][f"mean_field_{name}"] == pytest.approx(np.nanmean(called[name]))
 
 
 def test_thresholds_matched_to_the_training_labels(evaluate: Any, folders: Path) -> None:

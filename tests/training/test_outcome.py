@@ -9,6 +9,13 @@ from hpa_cells.training.outcome import validation_metrics
 CLASS_SET = get_class_set("hpa2021")
 
 
+def test_a_model_that_went_astray_is_told() -> None:
+    probabilities = np.full((4, 19), 0.5, dtype=np.float32)
+    probabilities[2, 3] = np.nan
+    with pytest.raises(ValueError, match=r"no numbers \(NaN\): train again with resume=false"):
+        validation_metrics(probabilities, np.ones((4, 19), dtype=bool), CLASS_SET)
+
+
 def test_thresholds_call_the_fields_they_were_tuned_on() -> None:
     rng = np.random.default_rng(0)
     labels = rng.random((200, 19)) < 0.3

@@ -4,9 +4,21 @@ from pathlib import Path
 
 import pytest
 
-from hpa_cells.training.run_folder import claim_folder
+from hpa_cells.training.run_folder import RunFolder, claim_folder
 
 SETTINGS = {"seed": 0, "method": {"loss": {"cell_weight": 0.1}}, "fields": ["a"]}
+
+
+def leave_state(folder: RunFolder) -> None:
+    folder.checkpoints.mkdir(parents=True)
+    folder.last.touch()
+
+
+def test_a_training_that_failed_before_its_first_state_binds_no_one(tmp_path: Path) -> None:
+    first = claim_folder(tmp_path / "m", SETTINGS, resume=True)
+    first.logs.mkdir()
+    claim_folder(tmp_path / "m", SETTINGS | {"seed": 1}, resume=True)
+    assert not first.logs.exists()
 
 
 def test_the_same_settings_may_come_back(tmp_path: Path) -> None:
@@ -17,7 +29,7 @@ def test_the_same_settings_may_come_back(tmp_path: Path) -> None:
 
 
 def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
-    claim_folder(tmp_path / "m", SETTINGS, resume=True)
+    leave_state(claim_folder(tmp_path / "m", SETTINGS, resume=True))
     other = SETTINGS | {"method": {"loss": {"cell_weight": 0.2}}, "new": 1}
     with pytest.raises(
         ValueError, match=r"method\.loss\.cell_weight: 0\.1 -> 0\.2; new: None -> 1\).*resume=false"
@@ -26,7 +38,7 @@ def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_many_differences_are_counted(tmp_path: Path) -> None:
-    claim_folder(tmp_path / "m", {str(number): 0 for number in range(9)}, resume=True)
+    leave_state(claim_folder(tmp_path / "m", {str(number): 0 for number in range(9)}, resume=True))
     with pytest.raises(ValueError, match=r"4: 0 -> 1 and 4 more\)"):
         claim_folder(tmp_path / "m", {str(number): 1 for number in range(9)}, resume=True)
 
