@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,16 +12,13 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from hpa_cells import __version__
-from hpa_cells.commands.app import FieldsFailedError
-from hpa_cells.commands.progress import field_progress
+from hpa_cells.commands.outcomes import follow, refuse_failures
 from hpa_cells.commands.settings import to_settings
 from hpa_cells.fields import FieldSource, scan_fields
 from hpa_cells.models import Checkpoint, load_checkpoint
 from hpa_cells.prediction import (
-    FAILURES_FILE,
     AreaWeight,
     Failure,
-    Finished,
     Fusion,
     PredictionSettings,
     ScoringSettings,
@@ -75,10 +72,11 @@ def run(cfg: DictConfig) -> None:
             todo, segmenter=segmenter, checkpoint=checkpoint, writer=writer, settings=settings, runner=runner
         )
         try:
-            _follow(outcomes, failures, num_fields=len(todo))
+            follow("predict", outcomes, failures, num_fields=len(todo))
         finally:
             write_failures(out, failures)
-    _conclude(out, failures, num_finished=len(sources) + len(problems) - len(failures))
+    refuse_failures(out, failures, num_fields=len(sources) + len(problems))
+    log.info("%s: %d fields", out, len(sources))
 
 
 def _settings(cfg: DictConfig, plain: _PlainSettings) -> PredictionSettings:
@@ -123,22 +121,3 @@ def _unfinished(sources: Sequence[FieldSource], writer: TableWriter) -> list[Fie
     if len(todo) < len(sources):
         log.info("%d of %d fields are finished already", len(sources) - len(todo), len(sources))
     return todo
-
-
-def _follow(outcomes: Iterable[Finished | Failure], failures: list[Failure], *, num_fields: int) -> None:
-    """Run to the end, collecting failures as they come, so that they are on record also after a stop."""
-    with field_progress("predict", num_fields) as progress:
-        for outcome in outcomes:
-            if isinstance(outcome, Failure):
-                failures.append(outcome)
-                progress.note(f"{outcome.field_id} failed to {outcome.stage}: {outcome.error}")
-            progress.advance()
-
-
-def _conclude(out: Path, failures: Sequence[Failure], *, num_finished: int) -> None:
-    if failures:
-        raise FieldsFailedError(
-            f"{len(failures)} of {num_finished + len(failures)} fields failed; see {out / FAILURES_FILE}. "
-            f"The first: {failures[0].error} The same command keeps the others and tries these again."
-        )
-    log.info("%s: %d fields", out, num_finished)

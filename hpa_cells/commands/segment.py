@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -13,11 +12,10 @@ from omegaconf import DictConfig
 
 from hpa_cells import __version__
 from hpa_cells.atomic import replaced_on_success
-from hpa_cells.commands.app import FieldsFailedError
-from hpa_cells.commands.progress import field_progress
+from hpa_cells.commands.outcomes import follow, refuse_failures
 from hpa_cells.commands.workers import worker_processes
 from hpa_cells.fields import FieldSource, read_field, scan_fields
-from hpa_cells.prediction import FAILURES_FILE, Failure, write_failures
+from hpa_cells.prediction import Failure, write_failures
 from hpa_cells.segmentation import Segmenter, is_written, write_segmentation
 
 __all__ = ["run"]
@@ -47,10 +45,11 @@ def run(cfg: DictConfig) -> None:
     work = partial(_segment_field, segmenter=segmenter, out=out, pixel_size_um=cfg.pixel_size_um)
     try:
         with worker_processes(cfg.workers) as run_all:
-            _follow(run_all(work, todo), failures, num_fields=len(todo))
+            follow("segment", run_all(work, todo), failures, num_fields=len(todo))
     finally:
         write_failures(out, failures)
-    _conclude(out, failures, num_fields=len(sources) + len(problems))
+    refuse_failures(out, failures, num_fields=len(sources) + len(problems))
+    log.info("%s: label images of %d fields", out, len(sources))
 
 
 def _claim(out: Path, cfg: DictConfig) -> None:
@@ -96,22 +95,3 @@ def _segment_field(
     # A full disk is no fault of this field: an error in writing ends the run.
     write_segmentation(segmentation, out)
     return None
-
-
-def _follow(outcomes: Iterable[Failure | None], failures: list[Failure], *, num_fields: int) -> None:
-    """Run to the end, collecting failures as they come, so that they are on record also after a stop."""
-    with field_progress("segment", num_fields) as progress:
-        for failure in outcomes:
-            if failure is not None:
-                failures.append(failure)
-                progress.note(f"{failure.field_id} failed to {failure.stage}: {failure.error}")
-            progress.advance()
-
-
-def _conclude(out: Path, failures: list[Failure], *, num_fields: int) -> None:
-    if failures:
-        raise FieldsFailedError(
-            f"{len(failures)} of {num_fields} fields failed; see {out / FAILURES_FILE}. "
-            f"The first: {failures[0].error} The same command keeps the others and tries these again."
-        )
-    log.info("%s: label images of %d fields", out, num_fields)

@@ -1,0 +1,37 @@
+"""What became of the fields of a command: a progress bar while it runs, and an honest end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from hpa_cells.commands.app import FieldsFailedError
+from hpa_cells.commands.progress import field_progress
+from hpa_cells.prediction import FAILURES_FILE, Failure
+
+__all__ = ["follow", "refuse_failures"]
+
+
+def follow(verb: str, outcomes: Iterable[object], failures: list[Failure], *, num_fields: int) -> None:
+    """Run to the end, collecting failures as they come, so that they are on record also after a stop."""
+    with field_progress(verb, num_fields) as progress:
+        for outcome in outcomes:
+            if isinstance(outcome, Failure):
+                failures.append(outcome)
+                progress.note(f"{outcome.field_id} failed to {outcome.stage}: {outcome.error}")
+            progress.advance()
+
+
+def refuse_failures(out: Path, failures: Sequence[Failure], *, num_fields: int) -> None:
+    """End a command of which some fields failed.
+
+    Raises
+    ------
+    FieldsFailedError
+        If there are failures; it names their file and the first of them.
+    """
+    if failures:
+        raise FieldsFailedError(
+            f"{len(failures)} of {num_fields} fields failed; see {out / FAILURES_FILE}. "
+            f"The first: {failures[0].error} The same command keeps the others and tries these again."
+        )
