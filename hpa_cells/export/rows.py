@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -45,8 +46,7 @@ def read_rows(path: Path, header: tuple[str, ...], problems: list[Problem]) -> I
     FileNotFoundError
         If there is no such file.
     """
-    csv.field_size_limit(_LONGEST_VALUE)
-    with path.open("rb") as file:
+    with path.open("rb") as file, _long_values():
         reader = csv.reader(_decoded_lines(file, problems), strict=True)
         header_is_due = True
         while True:
@@ -68,6 +68,16 @@ def read_rows(path: Path, header: tuple[str, ...], problems: list[Problem]) -> I
             problems.append(
                 Problem(None, "", "", f"The file is empty: its first line must be {','.join(header)}.")
             )
+
+
+@contextmanager
+def _long_values() -> Iterator[None]:
+    """Let the csv module read values of any length; its limit holds for the process, so it is put back."""
+    before = csv.field_size_limit(_LONGEST_VALUE)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
 
 
 def _decoded_lines(file: BinaryIO, problems: list[Problem]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import zlib
 from pathlib import Path
 
@@ -226,3 +227,11 @@ def test_a_right_file_with_some_bytes_changed(small_table, tmp_path: Path, data:
     for problem in validate_kaggle2021(path, expected_fields(small_table)):
         assert problem.message
         assert problem.line is None or problem.line >= 1
+
+
+def test_the_limit_of_the_csv_module_is_put_back(tmp_path: Path) -> None:
+    before = csv.field_size_limit()
+    path = tmp_path / "submission.csv"
+    path.write_text(f"ID,ImageWidth,ImageHeight,PredictionString\na,4,4,{'x' * 2 * before}\n")
+    assert len(validate_kaggle2021(path)) == 1
+    assert csv.field_size_limit() == before
