@@ -19,9 +19,12 @@ from hpa_cells.table import CELL_COLUMNS, FIELD_COLUMNS, CellTable, Column
 
 
 def rows_of(path: Path) -> dict[str, dict[str, str]]:
-    csv.field_size_limit(2**31 - 1)
-    with path.open(encoding="utf-8", newline="") as file:
-        return {row["ID"]: row for row in csv.DictReader(file)}
+    before = csv.field_size_limit(2**31 - 1)
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return {row["ID"]: row for row in csv.DictReader(file)}
+    finally:
+        csv.field_size_limit(before)
 
 
 def assert_same_cells(found: CellTable, expected: CellTable) -> None:
