@@ -26,7 +26,9 @@ SETTINGS = {
     "fusion": "hpa_cells.prediction.Fusion",
     "method.loss": "hpa_cells.training.losses.LossSettings",
     "recipe": "hpa_cells.simulation.Recipe",
+    "variety": "hpa_cells.simulation.Variety",
     "tta": "hpa_cells.prediction.Symmetries",
+    "variety": "hpa_cells.simulation.Variety",
 }
 # Groups that only change settings of others.
 MODES = {"experiment", "debug"}

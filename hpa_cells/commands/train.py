@@ -1,17 +1,17 @@
-"""``hpa-cells train``: a checkpoint folder from fields of which only the whole is labelled."""
+"""``hpa-cells train``: a checkpoint folder from fields of which only the whole is labelled, or a segmenter."""
 
 from __future__ import annotations
 
 import logging
-import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from hpa_cells import __version__
 from hpa_cells.atomic import sole_writer
 from hpa_cells.commands.settings import to_settings
+from hpa_cells.commands.training_run import build_trainer, fit, plain, prepare_torch, settings_with_effect
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -26,14 +26,17 @@ __all__ = ["run"]
 
 log = logging.getLogger(__name__)
 
-# Settings that change how fast or how talkative a training is, but not what comes out of it.
-_WITHOUT_EFFECT = ("out", "resume", "crop_store", "workers", "threads", "logger", "hydra")
 
 
 def run(cfg: DictConfig) -> None:
     """Train as the settings say; see ``conf/train.yaml``."""
     with sole_writer(Path(cfg.out)):
-        _train(cfg)
+        if cfg.segmentation is None:
+            _train(cfg)
+        else:
+            from hpa_cells.commands.train_segmenter import train_segmenter
+
+            train_segmenter(cfg)
 
 
 def _train(cfg: DictConfig) -> None:
@@ -43,19 +46,19 @@ def _train(cfg: DictConfig) -> None:
     from hpa_cells.training.augmentation import AugmentationSettings
     from hpa_cells.training.run_folder import claim_folder
 
-    settings = _settings_with_effect(cfg)
+    settings = settings_with_effect(cfg)
     OmegaConf.resolve(cfg)
     folder = claim_folder(Path(cfg.out), settings, resume=cfg.resume)
     if folder.is_finished:
         log.info("%s is finished; resume=false trains it again.", folder.out)
         return
-    _prepare_torch(cfg)
+    prepare_torch(cfg)
     seed_everything(cfg.seed, workers=True, verbose=False)
     augmentation = to_settings(AugmentationSettings, cfg.augmentation)
     data = _build_data(cfg, augmentation)
     module = _build_module(cfg, data.training, augmentation)
-    trainer = _build_trainer(cfg, folder)
-    _fit(trainer, module, data=data, folder=folder)
+    trainer = build_trainer(cfg, folder)
+    fit(trainer, module, data=data, folder=folder)
     _load_best_weights(module, folder)
     checkpoint = save_checkpoint(folder.out, _describe(cfg, trainer, module, data=data, settings=settings))
     log.info(
@@ -64,26 +67,6 @@ def _train(cfg: DictConfig) -> None:
         checkpoint.provenance["metrics"]["macro_average_precision"],
         checkpoint.provenance["metrics"]["validation_fields"],
     )
-
-
-def _settings_with_effect(cfg: DictConfig) -> dict[str, Any]:
-    """Every setting that changes the result; those that repeat `out` do so from wherever it is seen."""
-    placed = cast(DictConfig, OmegaConf.merge(cfg, {"out": "."}))
-    return {name: value for name, value in _plain(placed).items() if name not in _WITHOUT_EFFECT}
-
-
-def _plain(node: DictConfig) -> dict[str, Any]:
-    return cast(dict[str, Any], OmegaConf.to_container(node, resolve=True, throw_on_missing=True))
-
-
-def _prepare_torch(cfg: DictConfig) -> None:
-    import torch
-
-    if cfg.threads is not None:
-        torch.set_num_threads(cfg.threads)
-    torch.set_float32_matmul_precision("high")
-    # Lightning's advertisements and device lists say nothing about this training.
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 
 
 def _build_data(cfg: DictConfig, augmentation: AugmentationSettings) -> BagData:
@@ -100,7 +83,7 @@ def _build_data(cfg: DictConfig, augmentation: AugmentationSettings) -> BagData:
     fields = find_labelled_fields(data, optional=frozenset(augmentation.dropouts))
     cutting = CuttingSettings(
         segmenter=instantiate(cfg.segmenter),
-        segmenter_settings=_plain(cfg.segmenter),
+        segmenter_settings=plain(cfg.segmenter),
         crops=to_settings(CropSettings, cfg.crops),
         pixel_size_um=data.pixel_size_um,
         broken=data.broken,
@@ -145,40 +128,6 @@ def _build_module(
     )
 
 
-def _build_trainer(cfg: DictConfig, folder: RunFolder) -> Trainer:
-    from hydra.utils import instantiate
-
-    from hpa_cells.training.interruption import SaveOnInterrupt
-
-    callbacks = [instantiate(each) for each in cfg.callbacks.values() if each is not None]
-    loggers = [instantiate(each) for each in cfg.logger.values() if each is not None]
-    trainer: Trainer = instantiate(
-        cfg.trainer, callbacks=[*callbacks, SaveOnInterrupt(folder.last)], logger=loggers
-    )
-    return trainer
-
-
-def _fit(trainer: Trainer, module: TrainingModule, *, data: BagData, folder: RunFolder) -> None:
-    from hpa_cells.training.interruption import TrainingInterruptedError
-
-    resume_from = folder.last if folder.last.exists() else None
-    if resume_from is not None:
-        log.info("Going on from %s.", resume_from)
-    try:
-        with warnings.catch_warnings():
-            # Advice to programmers, such as more workers or fewer log lines: settings of ours, chosen on purpose.
-            warnings.filterwarnings("ignore", module=r"lightning\.")
-            trainer.fit(module, data, ckpt_path=resume_from)
-    except TrainingInterruptedError as stop:
-        log.info("%s Its state is in %s.", stop, folder.last)
-        raise KeyboardInterrupt from stop
-    except SystemExit as stop:
-        # Lightning's answer to a second Ctrl-C.
-        if trainer.interrupted:
-            raise KeyboardInterrupt from stop
-        raise
-
-
 def _load_best_weights(module: TrainingModule, folder: RunFolder) -> None:
     from hpa_cells.training.outcome import load_best_weights
 
@@ -200,7 +149,7 @@ def _describe(
     return Checkpoint(
         model=classifier.cpu(),
         class_set=class_set,
-        crop_settings=_plain(cfg.crops),
+        crop_settings=plain(cfg.crops),
         thresholds=thresholds,
         optional_channels=frozenset(module.augmentation.settings.dropouts),
         provenance={

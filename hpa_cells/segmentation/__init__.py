@@ -1,15 +1,19 @@
 """From a field to its cells and nuclei: a protocol, its implementations, and label images on disk."""
 
+from hpa_cells.segmentation.hpacellseg import HpaCellSeg
 from hpa_cells.segmentation.precomputed import Precomputed
 from hpa_cells.segmentation.protocol import Segmenter
 from hpa_cells.segmentation.storage import is_written, read_segmentation, write_segmentation
 from hpa_cells.segmentation.table_masks import TableMasks
+from hpa_cells.segmentation.unet import UNet
 from hpa_cells.segmentation.watershed import Watershed
 
 __all__ = [
+    "HpaCellSeg",
     "Precomputed",
     "Segmenter",
     "TableMasks",
+    "UNet",
     "Watershed",
     "is_written",
     "read_segmentation",

@@ -14,12 +14,18 @@ from hpa_cells.simulation.canvas import Canvas, FloatImage
 from hpa_cells.simulation.labels import FieldPlan
 from hpa_cells.simulation.layout import Layout, lay_out
 
-__all__ = ["Anatomy", "build_anatomy"]
+__all__ = ["Anatomy", "build_anatomy", "map_anatomy"]
 
 # A nucleus is stiff: where cells crowd, their edges give way to it by this much.
 _NUCLEUS_MARGIN_UM = 0.7
 _NUM_CENTROSOME_TRIES = 6
 _CENTROSOME_ROOM_UM = 3.0
+# Where cells touch: how much of the light is missing on the border, on average over a field, its spread along the
+# borders, and the width. Below 0 two cells overlap, and there is more.
+_SEAM_DEPTH = (0.7, 1.05)
+_SEAM_SPREAD = np.float32(0.45)
+_OVERLAP = -0.8
+_SEAM_WIDTH_UM = (0.6, 1.5)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +45,8 @@ class Anatomy:
     to_border_um
         float32, inside cells: distance to the cell's edge.
     slope
-        float32 from 0 to 1, how far a cell has risen from its edge: steep here, a thin lamella there.
+        float32 from 0 to 1, how far a cell has risen from its edge: steep here, a thin lamella there; up to 2
+        where two cells overlap.
     to_nucleus_um
         float32, distance to the nearest nucleus; 0 inside.
     nucleus_depth_um
@@ -80,10 +87,39 @@ def build_anatomy(canvas: Canvas, plan: FieldPlan, rng: np.random.Generator) -> 
     cells, level = rasterise(canvas, layout.cells, warp_um=warp_um)
     nuclei, _ = rasterise(canvas, layout.nuclei)
     around_nuclei, _ = rasterise(canvas, layout.nuclei, margin_um=_NUCLEUS_MARGIN_UM)
-    cells = _in_one_piece(np.where(around_nuclei > 0, around_nuclei, cells))
+    return map_anatomy(
+        canvas,
+        plan,
+        layout,
+        rng,
+        cells=_in_one_piece(np.where(around_nuclei > 0, around_nuclei, cells)),
+        nuclei=nuclei,
+        level=level,
+    )
+
+
+def map_anatomy(
+    canvas: Canvas,
+    plan: FieldPlan,
+    layout: Layout,
+    rng: np.random.Generator,
+    *,
+    cells: NDArray[np.int32],
+    nuclei: NDArray[np.int32],
+    level: FloatImage,
+) -> Anatomy:
+    """The maps that follow from the outlines of cells and nuclei.
+
+    Parameters
+    ----------
+    cells, nuclei
+        (H, W) int32 ids from 1 to N; what of a nucleus lies outside its cell, or on its edge, is cut off.
+    level
+        (H, W) float32, distance from the middle of a pixel's cell by the cell's radius.
+    """
     to_border_um = _distance_to_border(canvas, cells)
     # Two nuclei that press on each other keep a gap.
-    nuclei[(nuclei != cells) | (to_border_um < 0.25)] = 0
+    nuclei = np.where((nuclei == cells) & (to_border_um >= 0.25), nuclei, 0)
     _, nucleolus_level = rasterise(canvas, layout.nucleoli)
     nucleoli = np.clip((1.15 - nucleolus_level) / 0.3, 0, 1) * (nuclei > 0)
     return Anatomy(
@@ -169,10 +205,12 @@ def _centrosomes(
 def _slope(
     canvas: Canvas, cells: NDArray[np.int32], to_border_um: FloatImage, rng: np.random.Generator
 ) -> FloatImage:
-    """Gentle where a cell ends freely, steep where it leans on a neighbour."""
-    lamella_um = np.float32(1.6) * np.exp(np.float32(0.7) * canvas.noise(rng, 12.0))
-    free = 1 - np.exp(-_distance(canvas, cells > 0) / lamella_um)
-    slope: FloatImage = free * (1 - np.float32(0.85) * np.exp(-to_border_um / np.float32(0.9)))
+    """Gentle where a cell ends freely; where it leans on a neighbour a seam, dark here and bright there."""
+    lamella_um = np.float32(1.1) * np.exp(np.float32(0.45) * canvas.noise(rng, 12.0))
+    free = 1 - np.exp(-((_distance(canvas, cells > 0) / lamella_um) ** 2))
+    depth = np.clip(rng.uniform(*_SEAM_DEPTH) + _SEAM_SPREAD * canvas.noise(rng, 8.0), _OVERLAP, 1)
+    seam = np.exp(-to_border_um / np.float32(rng.uniform(*_SEAM_WIDTH_UM)))
+    slope: FloatImage = (free * (1 - depth * seam)).astype(np.float32)
     return slope
 
 

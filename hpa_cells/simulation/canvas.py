@@ -63,7 +63,8 @@ class Canvas:
             span_px = (round(columns * step_px), round(rows * step_px))
             grid = np.asarray(cv2.resize(grid, span_px, interpolation=cv2.INTER_CUBIC), dtype=np.float32)
         grid = grid[: self.height_px, : self.width_px]
-        image: FloatImage = (grid - grid.mean()) / max(float(grid.std()), 1e-6)
+        mean, deviation = (float(each.item()) for each in cv2.meanStdDev(grid))
+        image: FloatImage = (grid - np.float32(mean)) / np.float32(max(deviation, 1e-6))
         return image
 
     def blur(self, image: FloatImage, sigma_um: float) -> FloatImage:
@@ -91,13 +92,13 @@ class Canvas:
         )
         corner, offset, light = corner[inside], offset[inside], weights[inside]
         index = corner[:, 0] * self.width_px + corner[:, 1]
-        total = np.zeros(self.height_px * self.width_px)
-        for down in (0, 1):
-            for right in (0, 1):
-                share = np.abs(1 - down - offset[:, 0]) * np.abs(1 - right - offset[:, 1])
-                total += np.bincount(
-                    index + down * self.width_px + right, weights=light * share, minlength=total.size
-                )
+        below, right = offset[:, 0], offset[:, 1]
+        above, left = 1 - below, 1 - right
+        neighbours = np.concatenate([index, index + 1, index + self.width_px, index + self.width_px + 1])
+        shares = np.concatenate([above * left, above * right, below * left, below * right])
+        total = np.bincount(
+            neighbours, weights=shares * np.tile(light, 4), minlength=self.height_px * self.width_px
+        )
         image: FloatImage = (total / self.pixel_size_um**2).astype(np.float32).reshape(self.shape)
         return image
 

@@ -49,10 +49,12 @@ def grow_er(anatomy: Anatomy, rng: np.random.Generator) -> FloatImage:
     """
     canvas = anatomy.canvas
     # The lines where smooth noise changes its sign make a net.
-    net = 0.3 + 0.7 * np.exp(-((canvas.noise(rng, 0.75) / 0.8) ** 2))
-    patches = np.exp(0.3 * canvas.noise(rng, 0.28) + 0.35 * canvas.noise(rng, 3.0))
-    fall = np.exp(-anatomy.to_nucleus_um / 7.0) + 0.22
-    kept = 1 - np.float32(0.82) * (anatomy.nuclei > 0)
+    net = 0.2 + 0.8 * np.exp(-((canvas.noise(rng, 0.75) / 0.8) ** 2))
+    patches = np.exp(0.4 * canvas.noise(rng, 0.28) + 0.35 * canvas.noise(rng, 3.0))
+    fall = np.exp(-anatomy.to_nucleus_um / np.float32(rng.uniform(6.0, 12.0))) + np.float32(
+        rng.uniform(0.1, 0.8)
+    )
+    kept = 1 - np.float32(rng.uniform(0.3, 0.8)) * (anatomy.nuclei > 0)
     density: FloatImage = net * patches * fall * kept * anatomy.slope
     return density
 

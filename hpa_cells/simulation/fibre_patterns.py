@@ -25,17 +25,29 @@ __all__ = [
 ]
 
 # Share of fields focused below the nuclei, where microtubules cross them.
-_BASAL_SHARE = 0.2
+_BASAL_SHARE = 0.3
 _NUM_SPINDLE_FIBRES = 90
 _NUM_SPINDLE_NODES = 14
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Microtubules:
-    """The microtubules of a field: the red channel and a protein that sits on them show the same ones."""
+    """The microtubules of a field: the red channel and a protein that sits on them show the same ones.
+
+    Attributes
+    ----------
+    network, spindles
+        The fibres of cells in interphase, and in mitosis.
+    far_light
+        Their brightness far from the nucleus, relative to that beside it.
+    light_over_nucleus
+        How bright the blurred net over the nucleus is, relative to the one around it.
+    """
 
     network: Filaments
     spindles: Filaments
+    far_light: float
+    light_over_nucleus: float
 
 
 def grow_microtubules(anatomy: Anatomy, rng: np.random.Generator) -> Microtubules:
@@ -54,6 +66,7 @@ def grow_microtubules(anatomy: Anatomy, rng: np.random.Generator) -> Microtubule
     lengthwise = _lengthwise(anatomy, owners, rng, spread=0.5)
     angles = np.where(rng.random(len(owners)) < 0.5, _outward(anatomy, starts_um, owners, rng), lengthwise)
     angles[: len(rooted[1])] = rng.uniform(0, 2 * np.pi, len(rooted[1]))
+    basal = bool(rng.random() < _BASAL_SHARE)
     network = grow_filaments(
         anatomy,
         rng,
@@ -63,9 +76,14 @@ def grow_microtubules(anatomy: Anatomy, rng: np.random.Generator) -> Microtubule
         lengths_um=layout.radii_um[owners - 1] * rng.uniform(0.3, 1.6, len(owners)),
         step_um=0.7,
         wander=0.16,
-        enters_nucleus=bool(rng.random() < _BASAL_SHARE),
+        enters_nucleus=basal,
     )
-    return Microtubules(network=network, spindles=_grow_spindles(anatomy, rng))
+    return Microtubules(
+        network=network,
+        spindles=_grow_spindles(anatomy, rng),
+        far_light=rng.uniform(0.4, 1.1),
+        light_over_nucleus=0.1 if basal else min(0.5 * rng.lognormal(0, 0.5), 0.8),
+    )
 
 
 def microtubules(
@@ -77,10 +95,13 @@ def microtubules(
     drawn = draw_filaments(anatomy, network, bright, rng, beading=0.5)
     focus = np.clip(0.75 + 0.4 * canvas.noise(rng, 14.0), 0, 1)
     drawn = focus * drawn + 0.7 * (1 - focus) * canvas.blur(drawn, 0.6)
-    dense = (0.45 + 0.55 * np.exp(-anatomy.to_nucleus_um / 10)) * np.where(
-        anatomy.nuclei > 0, np.float32(0.5), np.float32(1)
-    )
-    drawn = drawn * np.exp(0.35 * canvas.noise(rng, 0.3)) * dense
+    far = np.float32(grown.far_light)
+    dense = far + (1 - far) * np.exp(anatomy.to_nucleus_um / np.float32(-10))
+    overlap = 2 * np.maximum(anatomy.slope - 1, 0) * canvas.blur(drawn, 0.6)
+    drawn = np.exp(0.4 * canvas.noise(rng, 0.3)) * dense * (drawn * np.sqrt(anatomy.slope) + overlap)
+    # What lies above and below a nucleus is out of focus.
+    inside = (anatomy.nuclei > 0).astype(np.float32)
+    drawn = drawn - inside * (0.5 * drawn - np.float32(grown.light_over_nucleus) * canvas.blur(drawn, 2.5))
     if len(spindles.owners):
         rays = draw_filaments(anatomy, spindles, 0.5 * amplitudes[spindles.owners - 1], rng, beading=0.8)
         drawn = drawn + canvas.blur(rays, 0.15)

@@ -11,7 +11,7 @@ from hpa_cells.simulation.anatomy import Anatomy, build_anatomy
 from hpa_cells.simulation.canvas import Canvas, FloatImage
 from hpa_cells.simulation.cytoplasmic_patterns import endoplasmic_reticulum, grow_er
 from hpa_cells.simulation.debris import draw_debris
-from hpa_cells.simulation.fibre_patterns import grow_microtubules, microtubules
+from hpa_cells.simulation.fibre_patterns import Microtubules, grow_microtubules, microtubules
 from hpa_cells.simulation.labels import FieldPlan, draw_plan, field_streams
 from hpa_cells.simulation.nuclear_patterns import dna
 from hpa_cells.simulation.optics import expose
@@ -19,9 +19,18 @@ from hpa_cells.simulation.protein import draw_protein
 from hpa_cells.simulation.recipe import Recipe
 from hpa_cells.types import Channel, Field, Segmentation
 
-__all__ = ["SimulatedField", "field_id_of", "render_field", "simulate_field"]
+__all__ = [
+    "SimulatedField",
+    "field_id_of",
+    "reference_light",
+    "render_field",
+    "simulate_field",
+    "visible_cells",
+]
 
 _SMALLEST_VISIBLE_NUCLEUS_UM2 = 10.0
+# Brightness of the brightest two pixels in a thousand, from field to field: 0.5 to 1.0 in real ones.
+_FULL_SCALE = {Channel.MICROTUBULES: (0.6, 1.15), Channel.NUCLEUS: (0.45, 1.0), Channel.ER: (0.6, 1.15)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +89,7 @@ def render_field(
     """Draw a field whose cells and labels are decided already."""
     canvas = Canvas(height_px=recipe.height_px, width_px=recipe.width_px, pixel_size_um=recipe.pixel_size_um)
     anatomy = build_anatomy(canvas, plan, rng)
-    segmentation = _visible(anatomy, field_id)
+    segmentation = visible_cells(anatomy, field_id)
     return SimulatedField(
         field=Field(
             field_id=field_id,
@@ -98,29 +107,47 @@ def render_field(
 def _light(anatomy: Anatomy, recipe: Recipe, rng: np.random.Generator) -> dict[Channel, FloatImage]:
     """What each channel would show through a perfect microscope, (H, W) each."""
     tubules, er = grow_microtubules(anatomy, rng), grow_er(anatomy, rng)
-    red, blue, yellow = (_staining(anatomy, rng) for _ in range(3))
-    light = {
-        Channel.MICROTUBULES: _with_gain(microtubules(anatomy, red, rng, grown=tubules), rng),
-        Channel.PROTEIN: draw_protein(anatomy, recipe, rng, grown_microtubules=tubules, grown_er=er),
-        Channel.NUCLEUS: _with_gain(dna(anatomy, blue, rng), rng),
-        Channel.ER: _with_gain(endoplasmic_reticulum(anatomy, yellow, rng, grown=er), rng),
-    }
+    light = reference_light(anatomy, rng, grown_microtubules=tubules, grown_er=er)
+    light[Channel.PROTEIN] = draw_protein(anatomy, recipe, rng, grown_microtubules=tubules, grown_er=er)
+    if not recipe.has_er:
+        del light[Channel.ER]
     dirt = draw_debris(anatomy.canvas, recipe.debris_per_field, rng)
-    return {channel: light[channel] + dirt[channel] for channel in Channel}
+    return {channel: light[channel] + dirt[channel] for channel in sorted(light)}
 
 
-def _staining(anatomy: Anatomy, rng: np.random.Generator) -> NDArray[np.float32]:
-    """How strongly a reference stain takes in each cell, (N,)."""
-    return rng.lognormal(0, 0.3, anatomy.num_cells).astype(np.float32)
+def reference_light(
+    anatomy: Anatomy,
+    rng: np.random.Generator,
+    *,
+    grown_microtubules: Microtubules,
+    grown_er: FloatImage,
+    stain_spread: float = 0.2,
+) -> dict[Channel, FloatImage]:
+    """Light of microtubules, nuclei and ER, (H, W) each, about 1 where bright.
+
+    Parameters
+    ----------
+    stain_spread
+        Cell-to-cell spread of each stain: standard deviation of its logarithm.
+    """
+    red, blue, yellow = (
+        rng.lognormal(0, stain_spread, anatomy.num_cells).astype(np.float32) for _ in range(3)
+    )
+    light = {
+        Channel.MICROTUBULES: microtubules(anatomy, red, rng, grown=grown_microtubules),
+        Channel.NUCLEUS: dna(anatomy, blue, rng),
+        Channel.ER: endoplasmic_reticulum(anatomy, yellow, rng, grown=grown_er),
+    }
+    return {channel: _with_gain(each, channel, rng) for channel, each in light.items()}
 
 
-def _with_gain(light: FloatImage, rng: np.random.Generator) -> FloatImage:
-    """A reference channel as the operator sets its gain: a few pixels in a thousand reach full scale."""
+def _with_gain(light: FloatImage, channel: Channel, rng: np.random.Generator) -> FloatImage:
+    """A reference channel as the operator sets its gain: two pixels in a thousand are about full scale."""
     bright = float(np.quantile(light[::3, ::3], 0.998))
-    return light * np.float32(rng.uniform(0.7, 1.2) / max(bright, 1e-6))
+    return light * np.float32(rng.uniform(*_FULL_SCALE[channel]) / max(bright, 1e-6))
 
 
-def _visible(anatomy: Anatomy, field_id: str) -> Segmentation:
+def visible_cells(anatomy: Anatomy, field_id: str) -> Segmentation:
     """The true masks, without the cells of which too little of the nucleus is in the field."""
     nucleus_px = np.bincount(anatomy.nuclei.ravel(), minlength=anatomy.num_cells + 1)
     visible = nucleus_px * anatomy.canvas.pixel_size_um**2 >= _SMALLEST_VISIBLE_NUCLEUS_UM2

@@ -20,7 +20,15 @@ from hpa_cells.simulation.priors import (
 )
 from hpa_cells.simulation.recipe import Recipe
 
-__all__ = ["CellState", "FieldPlan", "SimulatedLabels", "draw_plan", "field_streams", "simulate_labels"]
+__all__ = [
+    "CellState",
+    "FieldPlan",
+    "SimulatedLabels",
+    "draw_num_cells",
+    "draw_plan",
+    "field_streams",
+    "simulate_labels",
+]
 
 _GOLDEN_RATIO = (np.sqrt(5) - 1) / 2
 _SPINDLE = CLASS_SET.index("mitotic_spindle")
@@ -115,7 +123,7 @@ def draw_plan(recipe: Recipe, index: int, rng: np.random.Generator) -> FieldPlan
     """Draw cell line, number of cells, labels and states of field `index`."""
     line = _draw_cell_line(recipe, rng)
     true_labels = _draw_label_set(recipe, index)
-    num_cells = _draw_num_cells(recipe, line, rng)
+    num_cells = draw_num_cells(recipe, line, rng)
     cell_labels = _draw_cell_labels(recipe, true_labels, num_cells, rng)
     states = rng.choice(
         np.array([CellState.INTERPHASE, CellState.BINUCLEATED, CellState.PROMETAPHASE], dtype=np.int8),
@@ -157,7 +165,7 @@ def _ends(class_floor: float) -> NDArray[np.float64]:
     return np.cumsum(with_floor(*label_sets(), class_floor))
 
 
-def _draw_num_cells(recipe: Recipe, line: CellLine, rng: np.random.Generator) -> int:
+def draw_num_cells(recipe: Recipe, line: CellLine, rng: np.random.Generator) -> int:
     """Number of cells with their centre in the field or its margin; fields differ in density."""
     height_um, width_um = recipe.height_px * recipe.pixel_size_um, recipe.width_px * recipe.pixel_size_um
     area_um2 = (height_um + 2 * line.margin_um) * (width_um + 2 * line.margin_um)

@@ -12,7 +12,7 @@ from hpa_cells.simulation.canvas import Canvas
 from hpa_cells.simulation.cell_lines import CellLine
 from hpa_cells.simulation.labels import CellState, FieldPlan
 
-__all__ = ["Layout", "lay_out"]
+__all__ = ["Layout", "lay_out", "nucleus_middles", "paired_nuclei", "place_nucleoli"]
 
 _NUM_CANDIDATES = 14
 
@@ -72,9 +72,9 @@ def lay_out(canvas: Canvas, plan: FieldPlan, rng: np.random.Generator) -> Layout
     return Layout(
         cells=Blobs.of(zip(centers, shapes, range(1, num_cells + 1), strict=True)),
         nuclei=nuclei,
-        nucleoli=Blobs.of(_nucleoli(plan, nuclei, rng)),
+        nucleoli=place_nucleoli(plan, nuclei, rng),
         centers_um=centers.astype(np.float32),
-        nucleus_middles_um=_middles(nuclei, num_cells),
+        nucleus_middles_um=nucleus_middles(nuclei, num_cells),
         axes=axes.astype(np.float32),
         radii_um=radii.astype(np.float32),
     )
@@ -115,20 +115,12 @@ def _nucleus(
 ) -> list[_Piece]:
     """The pieces of a cell's nucleus: one, two, or its chromosomes."""
     line, state, owner = plan.cell_line, plan.states[index], index + 1
-    along = np.array([np.sin(axis), np.cos(axis)])
     if plan.mitotic[index]:
         return [(where, shape, owner) for where, shape in _chromosomes(state, center, axis, rng)]
     radius = line.nucleus_radius_um * size**0.6 * rng.lognormal(0, 0.07)
     middle = center + rng.normal(0, 0.06 * line.radius_um, 2)
     if state == CellState.BINUCLEATED:
-        shapes = [
-            outline(rng, radius_um=0.74 * radius, elongation=1.15, axis=rng.uniform(0, np.pi), roughness=0.04)
-            for _ in range(2)
-        ]
-        return [
-            (middle + side * 0.82 * radius * along, shape, owner)
-            for side, shape in zip((-1, 1), shapes, strict=True)
-        ]
+        return [(where, shape, owner) for where, shape in paired_nuclei(middle, radius, axis, rng)]
     shape = outline(
         rng,
         radius_um=radius,
@@ -137,6 +129,21 @@ def _nucleus(
         roughness=line.nucleus_roughness * rng.lognormal(0, 0.5),
     )
     return [(middle, shape, owner)]
+
+
+def paired_nuclei(
+    middle_um: NDArray[np.floating], radius_um: float, axis: float, rng: np.random.Generator
+) -> list[tuple[NDArray[np.float64], NDArray[np.float32]]]:
+    """Centre and radii of two nuclei side by side, together a little larger than one of `radius_um`."""
+    along = np.array([np.sin(axis), np.cos(axis)])
+    shapes = [
+        outline(rng, radius_um=0.74 * radius_um, elongation=1.15, axis=rng.uniform(0, np.pi), roughness=0.04)
+        for _ in range(2)
+    ]
+    return [
+        (middle_um + side * 0.82 * radius_um * along, shape)
+        for side, shape in zip((-1, 1), shapes, strict=True)
+    ]
 
 
 def _chromosomes(
@@ -157,7 +164,7 @@ def _chromosomes(
     ]
 
 
-def _nucleoli(plan: FieldPlan, nuclei: Blobs, rng: np.random.Generator) -> list[_Piece]:
+def place_nucleoli(plan: FieldPlan, nuclei: Blobs, rng: np.random.Generator) -> Blobs:
     """One to four nucleoli in every nucleus that is not in mitosis."""
     pieces = []
     for center, radii, owner in nuclei:
@@ -174,10 +181,10 @@ def _nucleoli(plan: FieldPlan, nuclei: Blobs, rng: np.random.Generator) -> list[
                 roughness=0.1,
             )
             pieces.append((center + reach * np.array([np.sin(angle), np.cos(angle)]), shape, owner))
-    return pieces
+    return Blobs.of(pieces)
 
 
-def _middles(nuclei: Blobs, num_cells: int) -> NDArray[np.float32]:
+def nucleus_middles(nuclei: Blobs, num_cells: int) -> NDArray[np.float32]:
     """(N, 2): the middle of each cell's nucleus or nuclei."""
     pieces = np.bincount(nuclei.owners, minlength=num_cells + 1)[1:]
     sums = [

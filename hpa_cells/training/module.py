@@ -20,7 +20,7 @@ from hpa_cells.training.augmentation import Augmentation
 from hpa_cells.training.bags import Bags
 from hpa_cells.training.losses import BagLoss
 
-__all__ = ["FieldScores", "TrainingModule", "macro_average_precision"]
+__all__ = ["FieldScores", "MakeOptimizer", "MakeScheduler", "TrainingModule", "macro_average_precision", "parameter_groups"]
 
 MakeOptimizer = Callable[[Any], Optimizer]
 MakeScheduler = Callable[..., LRScheduler]
@@ -132,7 +132,7 @@ class TrainingModule(LightningModule):
     @override
     def configure_optimizers(self) -> Any:
         """Optimizer and schedule."""
-        optimizer = self._make_optimizer(_parameter_groups(self.classifier))
+        optimizer = self._make_optimizer(parameter_groups(self.classifier))
         scheduler = self._make_scheduler(optimizer, num_steps=int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
@@ -143,7 +143,7 @@ def macro_average_precision(probabilities: NDArray[np.float32], labels: NDArray[
     return float(np.nanmean(each)) if labels.any() else 0.0
 
 
-def _parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
+def parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
     """Matrices and kernels are decayed; biases and the scales of normalisation are not."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     return [

@@ -21,10 +21,17 @@ __all__ = ["TrainingProgress"]
 
 
 class TrainingProgress(ProgressBar):
-    """Steps done and left, the loss, and the average precision of the last and the best validation."""
+    """Steps done and left, the loss, and the score of the last and the best validation.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    monitor
+        The score, such as ``val/ap``.
+    """
+
+    def __init__(self, monitor: str = "val/ap") -> None:
         super().__init__()
+        self._monitor = monitor
         columns = (
             TextColumn("train"),
             BarColumn(),
@@ -61,7 +68,7 @@ class TrainingProgress(ProgressBar):
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Tell how good the model is."""
-        self._last = float(trainer.callback_metrics["val/ap"])
+        self._last = float(trainer.callback_metrics[self._monitor])
         self._best = max(self._last, self._best) if self._best == self._best else self._last
         self._progress.update(self._task, description=self._describe())
 
@@ -76,4 +83,5 @@ class TrainingProgress(ProgressBar):
         self._progress.stop()
 
     def _describe(self) -> str:
-        return f"loss {self._loss:.3f} AP {self._last:.3f} best {self._best:.3f}"
+        name = self._monitor.rpartition("/")[2].upper()
+        return f"loss {self._loss:.3f} {name} {self._last:.3f} best {self._best:.3f}"

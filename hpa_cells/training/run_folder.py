@@ -31,9 +31,12 @@ class RunFolder:
     ----------
     out
         The folder that the user named.
+    product
+        Name of the file in it that is written last, when the training is finished.
     """
 
     out: Path
+    product: str = "checkpoint.json"
 
     @property
     def settings(self) -> Path:
@@ -63,7 +66,7 @@ class RunFolder:
     @property
     def is_finished(self) -> bool:
         """Whether the training came to its end."""
-        return (self.out / "checkpoint.json").exists()
+        return (self.out / self.product).exists()
 
     @property
     def has_state(self) -> bool:
@@ -71,7 +74,9 @@ class RunFolder:
         return self.is_finished or self.last.exists() or self.best.exists()
 
 
-def claim_folder(out: Path, settings: dict[str, Any], *, resume: bool) -> RunFolder:
+def claim_folder(
+    out: Path, settings: dict[str, Any], *, resume: bool, product: str = "checkpoint.json"
+) -> RunFolder:
     """Take the folder for a training with these settings.
 
     Parameters
@@ -82,17 +87,19 @@ def claim_folder(out: Path, settings: dict[str, Any], *, resume: bool) -> RunFol
         Every setting that changes the result, nested plain values.
     resume
         Whether to go on with what is there. Otherwise the state and the logs of an earlier training are removed.
+    product
+        See `RunFolder`.
 
     Raises
     ------
     ValueError
         If `resume` is true and it belongs to a training with other settings, or holds a copied model.
     """
-    folder = RunFolder(out=out)
+    folder = RunFolder(out=out, product=product)
     if not (resume and folder.has_state):
         shutil.rmtree(folder.checkpoints, ignore_errors=True)
         shutil.rmtree(folder.logs, ignore_errors=True)
-        (out / "checkpoint.json").unlink(missing_ok=True)
+        (out / product).unlink(missing_ok=True)
     elif folder.is_finished and not folder.settings.exists():
         raise ValueError(f"{out} holds a model that was not trained here: choose another `out`.")
     elif folder.settings.exists():

@@ -73,8 +73,10 @@ def test_light_is_uneven_by_the_share_asked_for() -> None:
     assert image.min() / image.max() == pytest.approx(0.5, abs=0.1)
 
 
-def test_a_missing_er_is_black() -> None:
-    image = take(flat(0.8), has_er=False)
+def test_a_channel_without_light_is_black() -> None:
+    light = flat(0.8)
+    del light[Channel.ER]
+    image = take(light)
     assert not image[Channel.ER].any()
     assert image[Channel.NUCLEUS].all()
 

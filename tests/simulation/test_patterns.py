@@ -98,7 +98,7 @@ def test_protein_and_reference_show_the_same_structure(
     )
     cells = anatomy.cells > 0
     alike = np.corrcoef(one[cells], other[cells])[0, 1]
-    assert alike > 0.7
+    assert alike > 0.65
     assert alike > np.corrcoef(one[cells], cytosol[cells])[0, 1] + 0.1
 
 

@@ -1,0 +1,180 @@
+"""``hpa-cells train experiment=segmentation_unet``: weights for the segmenter ``unet``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from hpa_cells import __version__
+from hpa_cells.commands.outlines import read_outlines
+from hpa_cells.commands.progress import field_progress
+from hpa_cells.commands.settings import to_settings
+from hpa_cells.commands.training_run import build_trainer, fit, prepare_torch, settings_with_effect
+from hpa_cells.commands.workers import worker_processes
+from hpa_cells.simulation import Variety, vary
+
+if TYPE_CHECKING:
+    from hpa_cells.segmentation.network import CellUNet, NetworkSettings
+    from hpa_cells.training.segmenter.material import MaterialSettings
+    from hpa_cells.training.segmenter.module import SegmenterModule
+    from hpa_cells.training.segmenter.training_field import TrainingField
+
+__all__ = ["train_segmenter"]
+
+log = logging.getLogger(__name__)
+
+_WEIGHTS = "unet.safetensors"
+# The groups of conf/train.yaml that this training looks at.
+_GROUPS = ("out", "resume", "seed", "workers", "threads", "segmentation", "optimizer", "scheduler", "trainer")
+_GROUPS = (*_GROUPS, "callbacks", "logger")
+# Fields for validation are numbered from here: never among those for training.
+_FIRST_VALIDATION_INDEX = 1_000_000
+
+
+def train_segmenter(cfg: DictConfig) -> None:
+    """Train on simulated and real fields; writes ``unet.safetensors`` and its model card to `cfg.out`."""
+    from lightning.pytorch import seed_everything
+
+    from hpa_cells.segmentation.network import NetworkSettings
+    from hpa_cells.training.run_folder import claim_folder
+    from hpa_cells.training.segmenter.data import CropData, MixSettings
+    from hpa_cells.training.segmenter.material import MaterialSettings
+    from hpa_cells.training.segmenter.outcome import write_segmenter
+
+    cfg = OmegaConf.masked_copy(cfg, list(_GROUPS))
+    settings = settings_with_effect(cfg)
+    OmegaConf.resolve(cfg)
+    folder = claim_folder(Path(cfg.out), settings, resume=cfg.resume, product=_WEIGHTS)
+    if folder.is_finished:
+        log.info("%s is finished; resume=false trains it again.", folder.out)
+        return
+    prepare_torch(cfg)
+    seed_everything(cfg.seed, workers=True, verbose=False)
+    network_settings = to_settings(NetworkSettings, cfg.segmentation.network)
+    mix = to_settings(MixSettings, cfg.segmentation.mix)
+    material = to_settings(MaterialSettings, cfg.segmentation.material)
+    training, validation = _gather(cfg, material, network_settings.um_per_px)
+    module = _build_module(cfg, network_settings)
+    crops = _build_crops(cfg, training, network_settings, mix)
+    trainer = build_trainer(cfg, folder)
+    fit(trainer, module, data=CropData(crops, validation, mix), folder=folder)
+    scores = write_segmenter(
+        folder.out / _WEIGHTS,
+        module.network,
+        training=training,
+        validation=validation,
+        device=trainer.strategy.root_device,
+        provenance={"version": __version__, "steps": trainer.global_step, "settings": settings},
+    )
+    log.info("Wrote %s: %s.", folder.out / _WEIGHTS, ", ".join(f"{name} {value}" for name, value in scores.items()))
+
+
+def _gather(
+    cfg: DictConfig, material: MaterialSettings, um_per_px: float
+) -> tuple[list[TrainingField], list[TrainingField]]:
+    """Fields to learn from and fields for validation, of all sources."""
+    from hpa_cells.training.segmenter.material import read_cell_fields, read_nucleus_fields
+
+    variety = to_settings(Variety, cfg.segmentation.variety)
+    make = partial(
+        _simulated_fields,
+        store=Path(cfg.segmentation.store),
+        variety=variety,
+        outlines=tuple(material.outlines),
+        workers=cfg.workers,
+    )
+    training = make(indices=range(material.simulated_fields))
+    validation = make(
+        indices=range(
+            _FIRST_VALIDATION_INDEX, _FIRST_VALIDATION_INDEX + material.simulated_validation_fields
+        )
+    )
+    for read in (read_cell_fields, read_nucleus_fields):
+        kept, held_out = read(material, um_per_px=um_per_px)
+        training += kept
+        validation += held_out
+    return training, validation
+
+
+def _simulated_fields(
+    *, indices: range, store: Path, variety: Variety, outlines: tuple[str, ...], workers: int
+) -> list[TrainingField]:
+    """Fields of a variety; those that are not in the store yet are made."""
+    from hpa_cells.training.segmenter.store import read_training_field
+
+    folder = store / _fingerprint(variety, outlines)
+    paths = {index: folder / f"{index:07d}.npz" for index in indices}
+    todo = [index for index, path in paths.items() if not path.exists()]
+    make: Callable[[int], None] = partial(_simulate, folder=folder, variety=variety, outlines=outlines)
+    with worker_processes(workers) as run_all, field_progress("simulate", len(todo)) as progress:
+        for _ in run_all(make, todo):
+            progress.advance()
+    return [read_training_field(path) for path in paths.values()]
+
+
+def _simulate(index: int, *, folder: Path, variety: Variety, outlines: tuple[str, ...]) -> None:
+    from hpa_cells.training.segmenter.store import write_training_field
+    from hpa_cells.training.segmenter.training_field import training_field
+
+    simulated = vary(variety, index, layouts=read_outlines(outlines))
+    field = training_field(
+        simulated.field, simulated.segmentation, source="simulated", um_per_px=variety.um_per_px
+    )
+    write_training_field(field, folder / f"{index:07d}.npz")
+
+
+def _fingerprint(variety: Variety, outlines: tuple[str, ...]) -> str:
+    """Name of the folder of a variety's fields: other settings, outlines or versions never meet there."""
+    digest = hashlib.sha256(json.dumps([__version__, asdict(variety)]).encode())
+    for layout in read_outlines(outlines):
+        digest.update(layout.cells.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _build_module(cfg: DictConfig, settings: NetworkSettings) -> SegmenterModule:
+    from hydra.utils import instantiate
+
+    from hpa_cells.segmentation.network import CellUNet
+    from hpa_cells.training.segmenter.module import SegmenterModule
+
+    network = CellUNet(settings)
+    if cfg.segmentation.start is not None:
+        _take_weights(network, Path(cfg.segmentation.start))
+    return SegmenterModule(
+        network, make_optimizer=instantiate(cfg.optimizer), make_scheduler=instantiate(cfg.scheduler)
+    )
+
+
+def _take_weights(network: CellUNet, path: Path) -> None:
+    from hpa_cells.segmentation.network import read_network
+
+    earlier, _ = read_network(path)
+    if earlier.settings != network.settings:
+        raise ValueError(
+            f"segmentation.start={path} is a network of {earlier.settings}, wanted is {network.settings}: "
+            "start from one that was built alike."
+        )
+    network.load_state_dict(earlier.state_dict())
+
+
+def _build_crops(cfg: DictConfig, fields: Sequence[TrainingField], network: NetworkSettings, mix: Any) -> Any:
+    from hpa_cells.segmentation.representations import REPRESENTATIONS
+    from hpa_cells.training.segmenter.crops import CropAugmentation
+    from hpa_cells.training.segmenter.data import CropDataset
+
+    return CropDataset(
+        fields,
+        representation=REPRESENTATIONS[network.representation],
+        um_per_px=network.um_per_px,
+        augmentation=to_settings(CropAugmentation, cfg.segmentation.crops),
+        mix=mix,
+        seed=cfg.seed,
+    )

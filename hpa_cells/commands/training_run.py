@@ -1,0 +1,75 @@
+"""What the trainings of all models share: which settings count, the trainer, and stopping half-way."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import TYPE_CHECKING, Any, cast
+
+from omegaconf import DictConfig, OmegaConf
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+
+    from hpa_cells.training.run_folder import RunFolder
+
+__all__ = ["build_trainer", "fit", "plain", "prepare_torch", "settings_with_effect"]
+
+log = logging.getLogger(__name__)
+
+# Settings that change how fast or how talkative a training is, but not what comes out of it.
+_WITHOUT_EFFECT = ("out", "resume", "crop_store", "workers", "threads", "logger", "hydra")
+
+
+def settings_with_effect(cfg: DictConfig) -> dict[str, Any]:
+    """Every setting that changes the result; those that repeat `out` do so from wherever it is seen."""
+    placed = cast(DictConfig, OmegaConf.merge(cfg, {"out": "."}))
+    return {name: value for name, value in plain(placed).items() if name not in _WITHOUT_EFFECT}
+
+
+def plain(node: DictConfig) -> dict[str, Any]:
+    return cast(dict[str, Any], OmegaConf.to_container(node, resolve=True, throw_on_missing=True))
+
+
+def prepare_torch(cfg: DictConfig) -> None:
+    import torch
+
+    if cfg.threads is not None:
+        torch.set_num_threads(cfg.threads)
+    torch.set_float32_matmul_precision("high")
+    # Lightning's advertisements and device lists say nothing about this training.
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+
+
+def build_trainer(cfg: DictConfig, folder: RunFolder) -> Trainer:
+    from hydra.utils import instantiate
+
+    from hpa_cells.training.interruption import SaveOnInterrupt
+
+    callbacks = [instantiate(each) for each in cfg.callbacks.values() if each is not None]
+    loggers = [instantiate(each) for each in cfg.logger.values() if each is not None]
+    trainer: Trainer = instantiate(
+        cfg.trainer, callbacks=[*callbacks, SaveOnInterrupt(folder.last)], logger=loggers
+    )
+    return trainer
+
+
+def fit(trainer: Trainer, module: LightningModule, *, data: LightningDataModule, folder: RunFolder) -> None:
+    from hpa_cells.training.interruption import TrainingInterruptedError
+
+    resume_from = folder.last if folder.last.exists() else None
+    if resume_from is not None:
+        log.info("Going on from %s.", resume_from)
+    try:
+        with warnings.catch_warnings():
+            # Advice to programmers, such as more workers or fewer log lines: settings of ours, chosen on purpose.
+            warnings.filterwarnings("ignore", module=r"lightning\.")
+            trainer.fit(module, data, ckpt_path=resume_from)
+    except TrainingInterruptedError as stop:
+        log.info("%s Its state is in %s.", stop, folder.last)
+        raise KeyboardInterrupt from stop
+    except SystemExit as stop:
+        # Lightning's answer to a second Ctrl-C.
+        if trainer.interrupted:
+            raise KeyboardInterrupt from stop
+        raise

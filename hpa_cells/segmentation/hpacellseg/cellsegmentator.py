@@ -1,0 +1,204 @@
+"""`CellSegmentator`, as scripts for the hpacellseg package know it.
+
+Arguments and results are those of CellProfiling/HPA-Cell-Segmentation, ``hpacellseg/cellsegmentator.py``; what
+was wrong there is right here, see docs/hpacellseg.md.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from hpa_cells.segmentation.hpacellseg.inference import chosen_device, predict
+from hpa_cells.segmentation.hpacellseg.resampling import rescaled, unit_range
+from hpa_cells.segmentation.hpacellseg.weights import (
+    CELLS,
+    CELLS_WITHOUT_ER,
+    NUCLEI,
+    published_network,
+    read_network,
+    weights_folder,
+)
+
+__all__ = ["CellSegmentator"]
+
+log = logging.getLogger(__name__)
+
+Image = NDArray[Any]
+Prediction = NDArray[np.uint8]
+
+# Images that go through a network together.
+_BATCH_SIZE = 4
+
+
+class CellSegmentator:
+    """The published networks for images in memory or in files.
+
+    Parameters
+    ----------
+    nuclei_model, cell_model
+        A network, or the path of its file. Where there is no such file, the published network is used, from the
+        folder of `weights_folder` or else downloaded to it. `cell_model` may be None if only nuclei are wanted.
+    scale_factor
+        Of the images, before the networks see them: 0.25 suits 0.08 um a pixel.
+    device
+        ``cuda``, ``cuda:1`` ... or ``cpu``; the CPU is taken where torch finds no GPU.
+    padding
+        Whether to add a margin of mirror image: better at the edges.
+    multi_channel_model
+        Whether the cell network sees the ER.
+    """
+
+    def __init__(
+        self,
+        nuclei_model: str | Path | nn.Module = "./nuclei_model.pth",
+        cell_model: str | Path | nn.Module | None = "./cell_model.pth",
+        scale_factor: float = 0.25,
+        device: str = "cuda",
+        padding: bool = False,
+        multi_channel_model: bool = True,
+    ) -> None:
+        if device.startswith("cuda") and not torch.cuda.is_available():
+            log.warning("No GPU found, using the CPU.")
+            device = "cpu"
+        self.device = chosen_device(device)
+        self.scale_factor = scale_factor
+        self.padding = padding
+        self.multi_channel_model = multi_channel_model
+        self.nuclei_model = self._network(nuclei_model, NUCLEI)
+        self.cell_model = (
+            None
+            if cell_model is None
+            else self._network(cell_model, CELLS if multi_channel_model else CELLS_WITHOUT_ER)
+        )
+
+    def pred_nuclei(self, images: Sequence[Image | str | Path]) -> list[Prediction]:
+        """Where nuclei and the borders between them are.
+
+        Parameters
+        ----------
+        images
+            Arrays or paths of images: grey nuclei (H, W), or (H, W, 3) with the nuclei in the last plane. Each
+            of 8 or 16 bits, or floats from 0 to 1; shapes may differ.
+
+        Returns
+        -------
+        (H, W, 3) uint8 each: 0, borders, interiors, in 255ths.
+        """
+        planes = [_nuclear_plane(_read(image)) for image in images]
+        return self._predict(self.nuclei_model, [np.dstack([plane] * 3) for plane in planes])
+
+    def pred_cells(self, images: Sequence[Any], precombined: bool = False) -> list[Prediction]:
+        """Where cells and the borders between them are.
+
+        Parameters
+        ----------
+        images
+            Three lists, of microtubules, ER and nuclei, of arrays (H, W) or paths; None in place of the ER for
+            the network without it. If `precombined`, one list of arrays (H, W, 3) in that order of planes.
+        precombined
+            See `images`.
+
+        Returns
+        -------
+        (H, W, 3) uint8 each: 0, borders, interiors, in 255ths.
+
+        Raises
+        ------
+        ValueError
+            If the lists do not fit each other or the network.
+        """
+        if self.cell_model is None:
+            raise ValueError(
+                "There is no cell network (cell_model is None): give its file to CellSegmentator."
+            )
+        combined = [_read(image) for image in images] if precombined else self._combined(images)
+        return self._predict(self.cell_model, combined)
+
+    def _network(self, model: str | Path | nn.Module, name: str) -> nn.Module:
+        if isinstance(model, nn.DataParallel):
+            model = model.module
+        if not isinstance(model, nn.Module):
+            if Path(model).expanduser().exists():
+                model = read_network(Path(model).expanduser())
+            else:
+                log.warning(
+                    "%s does not exist: using the published %s from %s", model, name, weights_folder()
+                )
+                model = published_network(name, weights_folder())
+        return model.to(self.device).eval()
+
+    def _combined(self, images: Sequence[Any]) -> list[Image]:
+        if len(images) != 3:
+            raise ValueError(
+                f"There are {len(images)} lists of images: give microtubules, ER or None, and nuclei."
+            )
+        microtubules, er, nuclei = images
+        if (er is None) == self.multi_channel_model:
+            raise ValueError(
+                "The ER is missing: give it, or set multi_channel_model=False."
+                if er is None
+                else "There are images of the ER, but multi_channel_model=False: give None in their place."
+            )
+        if len({len(each) for each in (microtubules, nuclei, nuclei if er is None else er)}) != 1:
+            counts = [0 if each is None else len(each) for each in images]
+            raise ValueError(
+                f"The lists of microtubules, ER and nuclei have {counts} images: give as many of each."
+            )
+        combined = []
+        for index, paths in enumerate(
+            zip(microtubules, microtubules if er is None else er, nuclei, strict=True)
+        ):
+            planes = [unit_range(_read(each), f"Image {index}") for each in paths]
+            if er is None:
+                planes[1] = np.zeros_like(planes[0])
+            if any(plane.ndim != 2 or plane.shape != planes[0].shape for plane in planes):
+                shapes = ", ".join(str(plane.shape) for plane in planes)
+                raise ValueError(
+                    f"Channels of image {index} have the shapes {shapes}: give grey images of one shape."
+                )
+            combined.append(np.dstack(planes))
+        return combined
+
+    def _predict(self, network: nn.Module, images: list[Image]) -> list[Prediction]:
+        small = [self._shrunk(image, index) for index, image in enumerate(images)]
+        found = predict(network, small, margin=self.padding, batch_size=_BATCH_SIZE, half=False)
+        return [_restored(each, *image.shape[:2]) for each, image in zip(found, images, strict=True)]
+
+    def _shrunk(self, image: Image, index: int) -> NDArray[np.float32]:
+        if image.ndim != 3 or image.shape[2] != 3:
+            raise ValueError(f"Image {index} has the shape {image.shape}, expected (H, W, 3).")
+        height, width = (max(1, round(side * self.scale_factor)) for side in image.shape[:2])
+        return rescaled(unit_range(image, f"Image {index}"), height, width)
+
+
+def _read(image: Image | str | Path) -> Image:
+    if isinstance(image, np.ndarray):
+        return image
+    path = Path(image).expanduser()
+    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
+    if pixels is None:
+        raise FileNotFoundError(f"{path} does not exist, or is no image: give a PNG, TIFF or JPEG.")
+    return pixels if pixels.ndim == 2 else pixels[..., 2::-1]  # OpenCV has blue first
+
+
+def _nuclear_plane(image: Image) -> Image:
+    return image if image.ndim == 2 else image[..., 2]
+
+
+def _restored(probabilities: NDArray[np.float32], height: int, width: int) -> Prediction:
+    """What the network found, at the size of the image and in 255ths, without the plane that means nothing."""
+    found = np.rint(probabilities * 255).astype(np.uint8)
+    found[..., 0] = 0
+    if found.shape[:2] == (height, width):
+        return found
+    # Repeats pixels where the factor is whole, as the published code does.
+    return cv2.resize(found, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)

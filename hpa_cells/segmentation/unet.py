@@ -1,0 +1,115 @@
+"""The default segmenter: a small network of our own, whose weights are in the package."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hpa_cells.segmentation.network_input import network_input
+from hpa_cells.types import Channel, Field, Segmentation
+
+if TYPE_CHECKING:
+    import torch
+
+    from hpa_cells.segmentation.network import CellUNet
+
+__all__ = ["PACKAGED_WEIGHTS", "UNet"]
+
+PACKAGED_WEIGHTS = Path(__file__).parent / "weights" / "unet.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UNet:
+    """Cells and nuclei by one network; any size, pixel size and depth of field.
+
+    Attributes
+    ----------
+    weights
+        A file that a training of the segmenter wrote; None for the one in the package.
+    device
+        ``cpu``, ``cuda``, ``cuda:1`` ...; ``auto`` takes a GPU where there is one.
+    half
+        Whether to compute in 16 bits: faster on a GPU and on a recent CPU, and nearly the same.
+    tile_px
+        Side, at the network's scale, of the tiles that larger fields go through it in: bounds the memory.
+    """
+
+    weights: str | None = None
+    device: str = "auto"
+    half: bool = False
+    tile_px: int = 1024
+
+    def __post_init__(self) -> None:
+        if self.tile_px < 256 or self.tile_px % 32:
+            raise ValueError(f"segmenter.tile_px is {self.tile_px}: give a multiple of 32 from 256 on.")
+
+    @property
+    def optional_channels(self) -> frozenset[Channel]:
+        """All but the nucleus; the protein is never looked at."""
+        return frozenset({Channel.PROTEIN, Channel.ER, Channel.MICROTUBULES})
+
+    def segment(self, fields: Sequence[Field]) -> list[Segmentation]:
+        """Cells and nuclei of each field; fields of one size go through the network together."""
+        from hpa_cells.segmentation.tiles import infer_maps
+
+        device = _chosen_device(self.device)
+        network = _load(self.weights, str(device))
+        um_per_px = network.settings.um_per_px
+        images = [network_input(field, um_per_px) for field in fields]
+        maps = infer_maps(
+            network, images, device=device, half=self.half, tile_px=self.tile_px, margin_px=_MARGIN_PX
+        )
+        return [
+            _read_cells(field, network, each) for field, each in zip(fields, maps, strict=True)
+        ]
+
+
+# A multiple of every stride, and more than a ResNet of 18 or 34 layers with four stages looks at.
+_MARGIN_PX = 256
+
+
+def _read_cells(field: Field, network: CellUNet, maps: NDArray[np.float32]) -> Segmentation:
+    cells, nuclei = network.representation.decode(maps, um_per_px=network.settings.um_per_px)
+    return Segmentation(
+        field_id=field.field_id,
+        cells=_enlarged(cells, field),
+        nuclei=_enlarged(nuclei, field),
+        pixel_size_um=field.pixel_size_um,
+    )
+
+
+def _enlarged(labels: NDArray[np.int32], field: Field) -> NDArray[np.int32]:
+    size = (field.width_px, field.height_px)
+    return cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT).astype(np.int32, copy=False)
+
+
+def _chosen_device(name: str) -> torch.device:
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"segmenter.device is {name}: give auto, cpu, cuda or cuda:N.") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"segmenter.device is {name}, but PyTorch finds no GPU here: give cpu or auto.")
+    return device
+
+
+# Once a process, not once a batch.
+@lru_cache(maxsize=2)
+def _load(weights: str | None, device: str) -> Any:
+    import torch
+
+    from hpa_cells.segmentation.network import read_network
+
+    network, _ = read_network(PACKAGED_WEIGHTS if weights is None else Path(weights))
+    return network.to(device, memory_format=torch.channels_last)

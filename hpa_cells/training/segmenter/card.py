@@ -1,0 +1,69 @@
+"""The model card of a segmenter: its file of weights in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hpa_cells.segmentation.network import NetworkSettings
+
+__all__ = ["segmenter_card"]
+
+_TEMPLATE = """\
+# Cell segmenter: U-Net, {encoder}, {representation}
+
+Finds nuclei and whole cells together in fluorescence fields of the Human Protein Atlas kind: microtubules, ER and
+nucleus (the protein is never looked at; microtubules or ER may be missing). Trained with hpa_cells {version}.
+
+Use it with `hpa-cells segment fields=DIR out=MASKS segmenter=unet segmenter.weights=THIS_FILE`. The weights are plain
+tensors in half precision: opening them runs no code.
+
+## Network
+
+| | |
+|---|---|
+| encoder | {encoder}, {num_stages} stages, from random weights |
+| decoder | {decoder} channels |
+| representation | {representation} |
+| works at | {um_per_px} um a pixel; fields are brought there and labels back |
+
+## Trained on
+
+{training}
+
+Simulated fields are random draws over cell lines, crowding, contrast, blur, noise, pixel size, missing and dead
+channels, empty fields and debris. Real cells are those of the official segmenter's masks, real nuclei are drawn by
+hand.
+
+## Validation
+
+Fields that took no part in the training; F1 at several IoU thresholds.
+
+{validation}
+
+## Limits
+
+Other stainings and tissues than cultured cells need a look at the outlines first. A cell without a nucleus in view
+is not found. Not for diagnosis.
+"""
+
+
+def segmenter_card(settings: NetworkSettings, provenance: dict[str, Any]) -> str:
+    """Markdown text; `provenance` as `write_segmenter` completes it."""
+    return _TEMPLATE.format(
+        encoder=settings.encoder,
+        num_stages=len(settings.decoder_channels),
+        decoder=", ".join(map(str, settings.decoder_channels)),
+        representation=settings.representation,
+        um_per_px=settings.um_per_px,
+        version=provenance["version"],
+        training=_table(
+            {f"{source} fields": number for source, number in provenance["training_fields"].items()}
+            | {"steps": provenance["steps"]}
+        ),
+        validation=_table(provenance["validation"]) if provenance["validation"] else "None was kept.",
+    )
+
+
+def _table(values: dict[str, Any]) -> str:
+    rows = "\n".join(f"| {name.replace('_', ' ')} | {value} |" for name, value in values.items())
+    return f"| | |\n|---|---|\n{rows}"

@@ -1,0 +1,168 @@
+"""Batches of crops for the segmenter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from typing_extensions import override
+
+from hpa_cells.segmentation.representations import Representation
+from hpa_cells.training.segmenter.crops import CropAugmentation, draw_crop
+from hpa_cells.training.segmenter.training_field import TrainingField
+
+__all__ = ["CropBatch", "CropData", "CropDataset", "MixSettings"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MixSettings:
+    """How batches are made up.
+
+    Attributes
+    ----------
+    batch_size
+        Crops a batch.
+    num_batches
+        Of the whole training.
+    simulated_share, cells_share, nuclei_share
+        Shares of crops from each source; a source without fields leaves its share to the others.
+    real_from
+        Share of the training after which real material joins; before, all crops are simulated.
+    workers
+        Processes that cut crops ahead; 0: none.
+    """
+
+    batch_size: int = 8
+    num_batches: int = 6000
+    simulated_share: float = 0.6
+    cells_share: float = 0.25
+    nuclei_share: float = 0.15
+    real_from: float = 0.0
+    workers: int = 0
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """By source."""
+        return {
+            "simulated": self.simulated_share,
+            "cells": self.cells_share,
+            "nuclei": self.nuclei_share,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CropBatch:
+    """N crops.
+
+    Attributes
+    ----------
+    planes
+        (N, 3, S, S) float32.
+    targets
+        (N, T, S, S) float32, maps of the representation.
+    knows_cells
+        (N,) bool, whether more than nuclei is known of the crop.
+    """
+
+    planes: Tensor
+    targets: Tensor
+    knows_cells: Tensor
+
+    def to(self, device: torch.device) -> CropBatch:
+        """The same on another device."""
+        return CropBatch(
+            planes=self.planes.to(device, memory_format=torch.channels_last),
+            targets=self.targets.to(device),
+            knows_cells=self.knows_cells.to(device),
+        )
+
+
+class CropDataset(Dataset[tuple[Tensor, Tensor, bool]]):
+    """Crop `index` is a function of the seed and `index` alone, so that a training that was stopped goes on alike."""
+
+    def __init__(
+        self,
+        fields: Sequence[TrainingField],
+        *,
+        representation: Representation,
+        um_per_px: float,
+        augmentation: CropAugmentation,
+        mix: MixSettings,
+        seed: int,
+    ) -> None:
+        self._by_source: Mapping[str, list[TrainingField]] = {
+            source: [field for field in fields if field.source == source] for source in mix.shares
+        }
+        self._mix = mix
+        if not self._shares(len(self)):
+            raise ValueError(
+                "There is nothing to train on: give segmentation.material.simulated_fields, cell_fields or "
+                "nuclei, with a share above 0."
+            )
+        self._representation = representation
+        self._um_per_px = um_per_px
+        self._augmentation = augmentation
+        self._seed = seed
+
+    def __len__(self) -> int:
+        return self._mix.batch_size * self._mix.num_batches
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, bool]:
+        rng = np.random.default_rng((self._seed, index))
+        shares = self._shares(index)
+        fields = self._by_source[rng.choice(list(shares), p=list(shares.values()))]
+        field = fields[rng.integers(len(fields))]
+        crop = draw_crop(field, self._augmentation, rng, um_per_px=self._um_per_px)
+        targets = self._representation.targets(crop.cells, crop.nuclei, um_per_px=self._um_per_px)
+        return torch.from_numpy(crop.planes), torch.from_numpy(targets), field.knows_cells
+
+    def _shares(self, index: int) -> dict[str, float]:
+        """Shares of the sources that crop `index` may come from."""
+        is_early = index < self._mix.real_from * len(self) and self._by_source["simulated"]
+        sources = ["simulated"] if is_early else [each for each, fields in self._by_source.items() if fields]
+        total = sum(self._mix.shares[each] for each in sources)
+        return {each: self._mix.shares[each] / total for each in sources} if total else {}
+
+
+class CropData(LightningDataModule):
+    """Batches for training, whole fields for validation."""
+
+    def __init__(self, crops: CropDataset, validation: Sequence[TrainingField], mix: MixSettings) -> None:
+        super().__init__()
+        self._crops, self._validation, self._mix = crops, list(validation), mix
+
+    @override
+    def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor, bool]]:
+        """Crops in the order of their indices."""
+        # A resumed training goes on behind the crops it has seen.
+        done = self.trainer.global_step * self._mix.batch_size if self.trainer is not None else 0
+        return DataLoader(
+            self._crops,
+            batch_size=self._mix.batch_size,
+            sampler=range(done, len(self._crops)),
+            num_workers=self._mix.workers,
+            collate_fn=_collate,
+            persistent_workers=self._mix.workers > 0,
+        )
+
+    @override
+    def val_dataloader(self) -> DataLoader[TrainingField]:
+        """One field at a time."""
+        return DataLoader(self._validation, batch_size=None)  # type: ignore[arg-type]
+
+    @override
+    def transfer_batch_to_device(self, batch: object, device: torch.device, dataloader_idx: int) -> object:
+        """Crops go to the device; whole fields are taken there by the network."""
+        return batch.to(device) if isinstance(batch, CropBatch) else batch
+
+
+def _collate(crops: list[tuple[Tensor, Tensor, bool]]) -> CropBatch:
+    planes, targets, knows_cells = zip(*crops, strict=True)
+    return CropBatch(
+        planes=torch.stack(planes), targets=torch.stack(targets), knows_cells=torch.tensor(knows_cells)
+    )

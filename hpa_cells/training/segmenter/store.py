@@ -1,0 +1,51 @@
+"""Training fields on disk, so that simulated ones are made once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from hpa_cells.atomic import replaced_on_success
+from hpa_cells.training.segmenter.training_field import TrainingField
+
+__all__ = ["read_training_field", "write_training_field"]
+
+
+def write_training_field(field: TrainingField, path: Path) -> None:
+    """Write one field as an npz file, whole or not at all."""
+    with replaced_on_success(path) as temporary, temporary.open("wb") as file:
+        np.savez(
+            file,
+            name=np.array(field.name),
+            source=np.array(field.source),
+            planes=field.planes,
+            ends=field.ends,
+            cells=field.cells,
+            in_nucleus=np.packbits(field.in_nucleus),
+        )
+
+
+def read_training_field(path: Path) -> TrainingField:
+    """Read what `write_training_field` wrote.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            cells = arrays["cells"]
+            return TrainingField(
+                name=str(arrays["name"]),
+                source=str(arrays["source"]),
+                planes=arrays["planes"],
+                ends=arrays["ends"],
+                cells=cells,
+                in_nucleus=np.unpackbits(arrays["in_nucleus"], count=cells.size)
+                .reshape(cells.shape)
+                .astype(np.bool_),
+            )
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise ValueError(f"{path} is damaged ({error}): delete it, it is made again.") from error

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from hpa_cells.segmentation.network import CellUNet, NetworkSettings, read_network, write_network
+
+SMALL = NetworkSettings(encoder="test_resnet", decoder_channels=[16, 8, 8, 8])
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "unet.safetensors"
+    write_network(CellUNet(SMALL), path, provenance={"version": "1", "steps": 3})
+    return path
+
+
+def test_what_is_written_is_read(weights: Path) -> None:
+    network, provenance = read_network(weights)
+    torch.manual_seed(0)
+    made = CellUNet(SMALL).eval()
+    assert network.settings == SMALL
+    assert provenance == {"version": "1", "steps": 3}
+    assert not network.training
+    planes = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        # Half precision keeps three digits of each weight.
+        torch.testing.assert_close(network(planes), made(planes), atol=0.02, rtol=0.02)
+
+
+def test_it_takes_half_of_the_room(weights: Path) -> None:
+    num_parameters = sum(parameter.numel() for parameter in CellUNet(SMALL).parameters())
+    assert weights.stat().st_size < 2.3 * num_parameters
+
+
+def metadata_of(**changes: object) -> dict[str, str]:
+    described = {"format_version": 1, "network": {"encoder": "test_resnet"}, "provenance": {}} | changes
+    return {"hpa_cells": json.dumps(described)}
+
+
+def test_weights_that_cannot_be_used(weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.safetensors does not exist"):
+        read_network(tmp_path / "nowhere.safetensors")
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(weights.read_bytes()[:5000])
+    with pytest.raises(ValueError, match=r"cut\.safetensors is no file of weights, or damaged"):
+        read_network(cut)
+    pickled = tmp_path / "pickled.safetensors"
+    torch.save({"weight": torch.zeros(3)}, pickled)
+    with pytest.raises(ValueError, match="is no file of weights"):
+        read_network(pickled)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({}, "is not a segmenter of this version"),
+        (metadata_of(format_version=99), "is not a segmenter of this version"),
+        (metadata_of(network={"encoder": "test_efficientnet"}), "does not hold the weights"),
+        (metadata_of(network={"encoder": "test_resnet", "decoder_channels": [8, 8, 8, 8]}), "does not hold"),
+        (metadata_of(network={"depth": 3}), "does not hold the weights"),
+    ],
+)
+def test_weights_of_something_else(
+    weights: Path, tmp_path: Path, metadata: dict[str, str], message: str
+) -> None:
+    other = tmp_path / "other.safetensors"
+    save_file(load_file(weights), other, metadata=metadata)
+    with pytest.raises(ValueError, match=message):
+        read_network(other)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"representation": "dreams"}, "choose from borders, distances, offsets"),
+        ({"decoder_channels": [8, 8]}, "has 2 stages: give 3 to 5"),
+    ],
+)
+def test_settings_that_make_no_network(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        NetworkSettings(**settings)  # type: ignore[arg-type]

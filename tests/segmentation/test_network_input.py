@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hpa_cells.segmentation.network_input import (
+    NETWORK_CHANNELS,
+    intensity_range,
+    network_input,
+    rescaled_channels,
+    to_range,
+)
+from hpa_cells.types import Channel, Field
+
+
+def noisy_field(shape: tuple[int, int] = (96, 160), pixel_size_um: float = 0.16) -> Field:
+    image = np.random.default_rng(0).gamma(2, 15, (4, *shape)).clip(0, 255).astype(np.uint8)
+    return Field(field_id="f", image=image, pixel_size_um=pixel_size_um)
+
+
+def test_the_channels_that_show_cells_in_their_order() -> None:
+    field = noisy_field()
+    for position, channel in enumerate(NETWORK_CHANNELS):
+        planes = rescaled_channels(field, 0.16)
+        np.testing.assert_array_equal(planes[position], field.image[channel])
+    assert Channel.PROTEIN not in NETWORK_CHANNELS
+
+
+def test_shrinking_takes_means() -> None:
+    field = noisy_field()
+    means = field.image[Channel.NUCLEUS].reshape(48, 2, 80, 2).mean(axis=(1, 3))
+    np.testing.assert_allclose(rescaled_channels(field, 0.32)[2], means, atol=1e-4)
+
+
+@pytest.mark.parametrize("pixel_size_um", [0.08, 0.32, 0.65])
+def test_any_pixel_size_comes_to_the_same_scale(pixel_size_um: float) -> None:
+    shape = network_input(noisy_field((100, 150), pixel_size_um), 0.32).shape
+    assert shape == (3, round(100 * pixel_size_um / 0.32), round(150 * pixel_size_um / 0.32))
+
+
+def test_a_16_bit_copy_looks_the_same() -> None:
+    field = noisy_field()
+    copy = Field(field_id="f", image=field.image.astype(np.uint16) * 257, pixel_size_um=field.pixel_size_um)
+    np.testing.assert_allclose(network_input(field, 0.32), network_input(copy, 0.32), atol=1e-4)
+
+
+def test_gain_and_offset_change_nothing() -> None:
+    planes = np.random.default_rng(0).gamma(2, 15, (3, 64, 64)).astype(np.float32)
+    other = planes * np.array([3, 0.1, 1], dtype=np.float32)[:, None, None] + 12
+    np.testing.assert_allclose(
+        to_range(planes, intensity_range(planes)), to_range(other, intensity_range(other)), atol=1e-3
+    )
+
+
+def test_a_flat_channel_is_zero() -> None:
+    planes = np.full((3, 32, 32), 7, dtype=np.float32)
+    assert not to_range(planes, intensity_range(planes)).any()

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from hpa_cells.segmentation.network import CellUNet, NetworkSettings
+from hpa_cells.segmentation.tiles import infer_maps
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def network() -> CellUNet:
+    torch.manual_seed(0)
+    network = CellUNet(NetworkSettings(encoder="test_resnet", decoder_channels=[16, 8, 8, 8])).eval()
+    for parameter in network.parameters():
+        # Freshly made residual branches add nothing: the network would look no further than its first layer.
+        if parameter.ndim == 1:
+            torch.nn.init.uniform_(parameter, 0.5, 1.5)
+    return network
+
+
+def infer(network: CellUNet, *images: NDArray[np.float32], **tiles: int) -> list[NDArray[np.float32]]:
+    sizes = {"tile_px": 1024, "margin_px": 128} | tiles
+    return infer_maps(network, images, device=CPU, half=False, **sizes)
+
+
+def noise(height: int, width: int, seed: int = 0) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).random((3, height, width), dtype=np.float32)
+
+
+def test_tiled_equals_whole(network: CellUNet) -> None:
+    image = noise(500, 420)
+    [whole] = infer(network, image)
+    [tiled] = infer(network, image, tile_px=128, margin_px=128)
+    np.testing.assert_allclose(tiled, whole, atol=1e-5)
+    [seamed] = infer(network, image, tile_px=128, margin_px=16)
+    assert np.abs(seamed - whole).max() > 1e-2, "the test would not see a seam"
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (33, 97), (1, 5), (129, 31)])
+def test_any_shape_comes_back(network: CellUNet, shape: tuple[int, int]) -> None:
+    [maps] = infer(network, noise(*shape))
+    assert maps.shape == (4, *shape)
+    assert maps.dtype == np.float32
+
+
+def test_company_changes_nothing(network: CellUNet) -> None:
+    images = [noise(64, 96, 1), noise(96, 64, 2), noise(64, 96, 3)]
+    together = infer(network, *images)
+    for image, maps in zip(images, together, strict=True):
+        [alone] = infer(network, image)
+        np.testing.assert_allclose(maps, alone, atol=1e-3)
+
+
+def test_probabilities_are_probabilities(network: CellUNet) -> None:
+    [maps] = infer(network, noise(96, 96))
+    assert ((maps[:2] >= 0) & (maps[:2] <= 1)).all()
+    with torch.inference_mode():
+        logits = network(torch.from_numpy(noise(96, 96))[None])[0]
+    np.testing.assert_allclose(maps[:2], logits[:2].sigmoid(), atol=1e-4)
+    np.testing.assert_allclose(maps[2:], logits[2:], atol=1e-3)
