@@ -2,7 +2,9 @@
 
 python benchmarks/simulation.py speed              # CPU seconds a field, against the limit of 1.5 s
 python benchmarks/simulation.py labels             # the figures that tie the labels to reality
-python benchmarks/simulation.py gallery            # docs/images/simulated_*.png
+python benchmarks/simulation.py gallery            # docs/images/simulated_*.png and varied_fields.png
+
+How the pixels compare with real ones: simulation_against_real.py.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -20,7 +24,15 @@ from rich.console import Console
 from rich.table import Table
 
 from hpa_cells.metrics import average_precision_of_matches
-from hpa_cells.simulation import CELL_LINES, Recipe, SimulatedField, simulate_field, simulate_labels
+from hpa_cells.simulation import (
+    CELL_LINES,
+    Recipe,
+    SimulatedField,
+    Variety,
+    simulate_field,
+    simulate_labels,
+    vary,
+)
 from hpa_cells.simulation.field import render_field
 from hpa_cells.simulation.labels import CellState, FieldPlan
 from hpa_cells.simulation.priors import CLASS_SET, NEGATIVE, PRESENCE
@@ -35,6 +47,8 @@ LABEL_WIDTH_PX = 170
 FIELDS = (60, 52, 53)
 FIELD_PX = 512
 COLORS = 256
+VARIED = range(24, 36)
+VARIED_PX = 256
 
 
 def main() -> None:
@@ -62,23 +76,28 @@ def main() -> None:
 
 
 def print_speed(num_fields: int) -> None:
-    table = Table("field", "um a px", "median CPU s", "largest", "cells", title="simulate_field, one core")
+    table = Table("field", "um a px", "mean CPU s", "median", "largest", "cells", title="One core")
     for side_px, pixel_size_um in ((512, 0.24), (1024, 0.16), (2048, 0.08)):
         recipe = Recipe(height_px=side_px, width_px=side_px, pixel_size_um=pixel_size_um)
-        seconds, cells = [], []
-        for index in range(num_fields):
-            start = time.process_time()
-            simulated = simulate_field(recipe, index)
-            seconds.append(time.process_time() - start)
-            cells.append(len(simulated.cell_labels))
-        table.add_row(
-            f"{side_px}x{side_px}",
-            f"{pixel_size_um}",
-            f"{statistics.median(seconds):.2f}",
-            f"{max(seconds):.2f}",
-            f"{statistics.median(cells):.0f}",
-        )
+        name = f"simulate_field, {side_px}x{side_px}"
+        table.add_row(name, f"{pixel_size_um}", *timed(partial(simulate_field, recipe), num_fields))
+    # Fields of a variety differ much in their cost.
+    table.add_row("vary, 512x512", "0.32", *timed(partial(vary, Variety()), 8 * num_fields))
     Console().print(table)
+
+
+def timed(make: Callable[[int], SimulatedField], num_fields: int) -> tuple[str, str, str, str]:
+    """Mean, median and largest time of a field, and the median number of cells."""
+    seconds, cells = [], []
+    for index in range(num_fields):
+        start = time.process_time()
+        simulated = make(index)
+        seconds.append(time.process_time() - start)
+        cells.append(len(simulated.cell_labels))
+    mean, median, largest = (
+        f"{value:.2f}" for value in (statistics.mean(seconds), statistics.median(seconds), max(seconds))
+    )
+    return mean, median, largest, f"{statistics.median(cells):.0f}"
 
 
 def print_labels() -> None:
@@ -116,6 +135,24 @@ def write_gallery(out: Path) -> None:
     fields = [composite(simulate_field(Recipe(), index)) for index in FIELDS]
     side_by_side = [cv2.resize(field, (FIELD_PX, FIELD_PX), interpolation=cv2.INTER_AREA) for field in fields]
     save(np.hstack(side_by_side), out / "simulated_field.png")
+    tiles = [outlined(vary(Variety(), index)) for index in VARIED]
+    save(np.vstack([np.hstack(tiles[start : start + 6]) for start in (0, 6)]), out / "varied_fields.png")
+
+
+def outlined(varied: SimulatedField) -> Picture:
+    """(256, 256, 3): microtubules and ER in red and yellow, nuclei in blue; edges of cells white, of nuclei cyan."""
+    image = varied.field.image.astype(np.float32) / varied.field.max_value
+    red, blue, yellow = (image[each] for each in (Channel.MICROTUBULES, Channel.NUCLEUS, Channel.ER))
+    shown = np.clip(330 * np.stack([red + 0.6 * yellow, 0.6 * yellow, blue], axis=-1), 0, 255)
+    tile = cv2.resize(shown.astype(np.uint8), (VARIED_PX, VARIED_PX), interpolation=cv2.INTER_AREA)
+    for labels, color in (
+        (varied.segmentation.cells, (255, 255, 255)),
+        (varied.segmentation.nuclei, (0, 255, 255)),
+    ):
+        small = cv2.resize(labels, (VARIED_PX, VARIED_PX), interpolation=cv2.INTER_NEAREST_EXACT)
+        edge = cv2.morphologyEx(small.astype(np.float32), cv2.MORPH_GRADIENT, np.ones((2, 2))) > 0
+        tile[edge] = color
+    return tile
 
 
 def class_row(index: int) -> Picture:

@@ -13,6 +13,7 @@ import argparse
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -145,7 +146,7 @@ def profiles(
 def profile_table(
     name: str, kinds: dict[str, list[Pair]], profile: Callable[[Pair, Channel], Profile]
 ) -> Table:
-    ends = [f"{low:g}-{high:g}" for low, high in zip(DISTANCES_UM, DISTANCES_UM[1:], strict=False)]
+    ends = [f"{low:g}-{high:g}" for low, high in pairwise(DISTANCES_UM)]
     table = Table(
         "", "n", *ends, "10-90 % there", title=f"Brightness {name}, by um from it; that at 3 um is 1"
     )

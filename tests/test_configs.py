@@ -26,9 +26,12 @@ SETTINGS = {
     "fusion": "hpa_cells.prediction.Fusion",
     "method.loss": "hpa_cells.training.losses.LossSettings",
     "recipe": "hpa_cells.simulation.Recipe",
-    "variety": "hpa_cells.simulation.Variety",
+    "segmentation.crops": "hpa_cells.training.segmenter.crops.CropAugmentation",
+    "segmentation.material": "hpa_cells.training.segmenter.material.MaterialSettings",
+    "segmentation.mix": "hpa_cells.training.segmenter.data.MixSettings",
+    "segmentation.network": "hpa_cells.segmentation.network.NetworkSettings",
+    "segmentation.variety": "hpa_cells.simulation.Variety",
     "tta": "hpa_cells.prediction.Symmetries",
-    "variety": "hpa_cells.simulation.Variety",
 }
 # Groups that only change settings of others.
 MODES = {"experiment", "debug"}
@@ -36,11 +39,19 @@ MODES = {"experiment", "debug"}
 NOT_BUILT = {"lightning.pytorch.loggers.WandbLogger", "lightning.pytorch.loggers.MLFlowLogger"}
 
 
+# Choices that bring groups of their own with them.
+NESTING = ("segmentation=unet",)
+
+
 def options() -> Iterator[tuple[str, str, str]]:
-    """Every verb with each file of each of its groups."""
+    """Every verb with each file of each of its groups; ``group@place`` where a group fills another place."""
     for verb in VERBS:
-        for group in compose_with_choices(verb, [])[1]:
-            for path in sorted((conf_folder() / group).glob("*.yaml")):
+        groups = set(compose_with_choices(verb, [])[1])
+        for choice in NESTING:
+            if choice.split("=")[0] in groups:
+                groups |= set(compose_with_choices(verb, [choice])[1])
+        for group in sorted(groups):
+            for path in sorted((conf_folder() / group.split("@")[0]).glob("*.yaml")):
                 yield verb, group, path.stem
 
 
@@ -107,7 +118,7 @@ def test_every_verb_has_a_file_and_a_module(verb: str) -> None:
 
 def test_every_file_is_reached() -> None:
     """Each group belongs to a verb, and nothing lies about beside the verbs and what they share."""
-    reached = {f"{group}/{option}.yaml" for _, group, option in options()}
+    reached = {f"{group.split('@')[0]}/{option}.yaml" for _, group, option in options()}
     shared = {"common.yaml", *(f"{verb}.yaml" for verb in VERBS)}
     found = {str(path.relative_to(conf_folder())) for path in conf_folder().rglob("*.yaml")}
     assert {path for path in found if not path.startswith("hydra/")} == reached | shared
@@ -115,7 +126,9 @@ def test_every_file_is_reached() -> None:
 
 @pytest.mark.parametrize(("verb", "group", "option"), list(options()))
 def test_every_option_composes_and_builds(verb: str, group: str, option: str, any_folder: str) -> None:
-    config = compose(verb, [f"{group}={option}"])
+    group, _, place = group.partition("@")
+    config = compose(verb, [*NESTING, f"{group}@{place}={option}"] if place else [f"{group}={option}"])
+    group = place or group
     fill(config, any_folder)
     OmegaConf.resolve(config)
     if group in MODES:
@@ -123,7 +136,7 @@ def test_every_option_composes_and_builds(verb: str, group: str, option: str, an
         check_settings(config, [name for name in SETTINGS if OmegaConf.select(config, name) is not None])
         return
     node = OmegaConf.select(config, group)
-    names = [name for name in SETTINGS if name.split(".")[0] == group]
+    names = [name for name in SETTINGS if name == group or name.startswith(f"{group}.")]
     assert names or any(things(node)) or not node, f"say in SETTINGS what the files in conf/{group}/ fill"
     check_things(node)
     check_settings(config, names)

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from hpa_cells.segmentation.network_input import network_input
+from hpa_cells.segmentation.network_input import NETWORK_CHANNELS, network_input
 from hpa_cells.types import Channel, Field, Segmentation
 
 if TYPE_CHECKING:
@@ -56,7 +56,10 @@ class UNet:
         return frozenset({Channel.PROTEIN, Channel.ER, Channel.MICROTUBULES})
 
     def segment(self, fields: Sequence[Field]) -> list[Segmentation]:
-        """Cells and nuclei of each field; fields of one size go through the network together."""
+        """Cells and nuclei of each field; fields of one size go through the network together.
+
+        Where a field has neither microtubules nor ER, a cell is its nucleus.
+        """
         from hpa_cells.segmentation.tiles import infer_maps
 
         device = _chosen_device(self.device)
@@ -67,12 +70,22 @@ class UNet:
             network, images, device=device, half=self.half, tile_px=self.tile_px, margin_px=_MARGIN_PX
         )
         return [
-            _read_cells(field, network, each) for field, each in zip(fields, maps, strict=True)
+            _read_cells(field, network, _without_cytoplasm(each) if _shows_nuclei_only(image) else each)
+            for field, image, each in zip(fields, images, maps, strict=True)
         ]
 
 
 # A multiple of every stride, and more than a ResNet of 18 or 34 layers with four stages looks at.
 _MARGIN_PX = 256
+
+
+def _shows_nuclei_only(image: NDArray[np.float32]) -> bool:
+    return not image[: NETWORK_CHANNELS.index(Channel.NUCLEUS)].any()
+
+
+def _without_cytoplasm(maps: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The maps where nothing shows how far cells reach: each cell is its nucleus, no guess."""
+    return np.concatenate([maps[:1], maps[:1], maps[2:]])
 
 
 def _read_cells(field: Field, network: CellUNet, maps: NDArray[np.float32]) -> Segmentation:

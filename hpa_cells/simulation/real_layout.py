@@ -111,7 +111,8 @@ def draw_view(canvas: Canvas, layout: RealLayout, rng: np.random.Generator) -> t
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     matrix = turn @ np.diag([1.0, rng.choice([-1.0, 1.0])]) / scale
     canvas_um = np.array(canvas.size_um)
-    needed_um = np.abs(matrix) @ canvas_um + 4 * _LARGEST_BEND_UM
+    # Noise is within four deviations of zero, on both sides.
+    needed_um = np.abs(matrix) @ canvas_um + 2 * 4 * _LARGEST_BEND_UM
     layout_um = np.array(layout.cells.shape) * layout.pixel_size_um
     room_um = needed_um - layout_um
     whole = surrounded(_reduced(layout), float(np.maximum(room_um, 0).max()) / 2)

@@ -30,11 +30,11 @@ def test_every_share_is_one(name: str) -> None:
 
 
 def test_a_range_that_is_upside_down_is_refused() -> None:
-    with pytest.raises(ValueError, match="lowest_blur is 6.0 and highest_blur 5.0: swap them"):
+    with pytest.raises(ValueError, match=r"lowest_blur is 6\.0 and highest_blur 5\.0: swap them"):
         Variety(lowest_blur=6.0)
 
 
 def test_shares_of_what_excludes_each_other_are_one_or_less_together() -> None:
-    with pytest.raises(ValueError, match="empty_share, debris_only_share add up to 1.2"):
+    with pytest.raises(ValueError, match=r"empty_share, debris_only_share add up to 1\.2"):
         Variety(empty_share=0.6, debris_only_share=0.6)
     assert Variety(missing_share=0.5, dead_share=0.3, nuclei_only_share=0.2)

@@ -93,8 +93,8 @@ class CellSegmentator:
         -------
         (H, W, 3) uint8 each: 0, borders, interiors, in 255ths.
         """
-        planes = [_nuclear_plane(_read(image)) for image in images]
-        return self._predict(self.nuclei_model, [np.dstack([plane] * 3) for plane in planes])
+        planes = [_nuclear_plane(_read(image), index) for index, image in enumerate(images)]
+        return self._predict(self.nuclei_model, planes)
 
     def pred_cells(self, images: Sequence[Any], precombined: bool = False) -> list[Prediction]:
         """Where cells and the borders between them are.
@@ -121,6 +121,9 @@ class CellSegmentator:
                 "There is no cell network (cell_model is None): give its file to CellSegmentator."
             )
         combined = [_read(image) for image in images] if precombined else self._combined(images)
+        for index, image in enumerate(combined):
+            if image.ndim != 3 or image.shape[2] != 3:
+                raise ValueError(f"Image {index} has the shape {image.shape}, expected (H, W, 3).")
         return self._predict(self.cell_model, combined)
 
     def _network(self, model: str | Path | nn.Module, name: str) -> nn.Module:
@@ -141,32 +144,19 @@ class CellSegmentator:
             raise ValueError(
                 f"There are {len(images)} lists of images: give microtubules, ER or None, and nuclei."
             )
-        microtubules, er, nuclei = images
+        er = images[1]
         if (er is None) == self.multi_channel_model:
             raise ValueError(
                 "The ER is missing: give it, or set multi_channel_model=False."
                 if er is None
                 else "There are images of the ER, but multi_channel_model=False: give None in their place."
             )
-        if len({len(each) for each in (microtubules, nuclei, nuclei if er is None else er)}) != 1:
-            counts = [0 if each is None else len(each) for each in images]
+        given = [channel for channel in images if channel is not None]
+        if len({len(channel) for channel in given}) != 1:
             raise ValueError(
-                f"The lists of microtubules, ER and nuclei have {counts} images: give as many of each."
+                f"The channels have {', '.join(str(len(channel)) for channel in given)} images: give as many of each."
             )
-        combined = []
-        for index, paths in enumerate(
-            zip(microtubules, microtubules if er is None else er, nuclei, strict=True)
-        ):
-            planes = [unit_range(_read(each), f"Image {index}") for each in paths]
-            if er is None:
-                planes[1] = np.zeros_like(planes[0])
-            if any(plane.ndim != 2 or plane.shape != planes[0].shape for plane in planes):
-                shapes = ", ".join(str(plane.shape) for plane in planes)
-                raise ValueError(
-                    f"Channels of image {index} have the shapes {shapes}: give grey images of one shape."
-                )
-            combined.append(np.dstack(planes))
-        return combined
+        return [_stacked(paths, index) for index, paths in enumerate(zip(*given, strict=True))]
 
     def _predict(self, network: nn.Module, images: list[Image]) -> list[Prediction]:
         small = [self._shrunk(image, index) for index, image in enumerate(images)]
@@ -174,10 +164,23 @@ class CellSegmentator:
         return [_restored(each, *image.shape[:2]) for each, image in zip(found, images, strict=True)]
 
     def _shrunk(self, image: Image, index: int) -> NDArray[np.float32]:
-        if image.ndim != 3 or image.shape[2] != 3:
-            raise ValueError(f"Image {index} has the shape {image.shape}, expected (H, W, 3).")
+        """(h, w, 3) float32 from 0 to 1; a grey image is in all three planes."""
         height, width = (max(1, round(side * self.scale_factor)) for side in image.shape[:2])
-        return rescaled(unit_range(image, f"Image {index}"), height, width)
+        small = rescaled(unit_range(image, f"Image {index}"), height, width)
+        return np.dstack([small] * 3) if small.ndim == 2 else small
+
+
+def _stacked(channels: Sequence[Image | str | Path], index: int) -> NDArray[np.float32]:
+    """(H, W, 3) float32: microtubules, ER and nucleus; of two channels, the ER is the one that is missing."""
+    planes = [unit_range(_read(channel), f"Image {index}") for channel in channels]
+    if any(plane.ndim != 2 or plane.shape != planes[0].shape for plane in planes):
+        shapes = ", ".join(str(plane.shape) for plane in planes)
+        raise ValueError(
+            f"Channels of image {index} have the shapes {shapes}: give grey images of one shape."
+        )
+    if len(planes) == 2:
+        planes.insert(1, np.zeros_like(planes[0]))
+    return np.dstack(planes)
 
 
 def _read(image: Image | str | Path) -> Image:
@@ -190,8 +193,12 @@ def _read(image: Image | str | Path) -> Image:
     return pixels if pixels.ndim == 2 else pixels[..., 2::-1]  # OpenCV has blue first
 
 
-def _nuclear_plane(image: Image) -> Image:
-    return image if image.ndim == 2 else image[..., 2]
+def _nuclear_plane(image: Image, index: int) -> Image:
+    if image.ndim == 2:
+        return image
+    if image.ndim != 3 or image.shape[2] < 3:
+        raise ValueError(f"Image {index} has the shape {image.shape}, expected (H, W) or (H, W, 3).")
+    return image[..., 2]
 
 
 def _restored(probabilities: NDArray[np.float32], height: int, width: int) -> Prediction:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeGuard
 
@@ -9,9 +10,14 @@ from hpa_cells.segmentation.hpacellseg.pickled import Record, StoredValues
 
 __all__ = ["StoredTensor", "stored_tensors"]
 
-# A DPN-92 U-Net has 370 modules, five deep.
-_MAX_MODULES = 100_000
+# A DPN-92 U-Net has 370 modules, five deep, of at most 22 parts, and its tensors have 4 dimensions.
+_MAX_MODULES = 10_000
 _MAX_DEPTH = 50
+_MAX_PARTS = 1_000
+_MAX_NAME = 200
+_MAX_DIMENSIONS = 8
+# Beyond it, sizes do not fit the integers of torch.
+_MAX_SIZE = 2**48
 
 _PARAMETER = "torch._utils._rebuild_parameter"
 _TENSORS = ("torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2")
@@ -61,8 +67,10 @@ def _tensors_of_state_dict(root: Any) -> Iterator[tuple[str, StoredTensor]]:
         raise ValueError(f"it holds {_kind(root)}, neither a network nor a state dict")
     inner = [root[key] for key in _WRAPPER_KEYS if isinstance(root.get(key), dict)]
     for name, value in (inner[0] if inner else root).items():
-        if not isinstance(name, str):
-            raise ValueError(f"its state dict has the key {str(name)[:40]!r}, which is no name")
+        if not _is_name(name):
+            raise ValueError(
+                f"its state dict has a key that is no name but {_kind(name)}, or a very long one"
+            )
         yield name, _tensor(name, value)
 
 
@@ -86,7 +94,7 @@ def _modules(root: Record) -> Iterator[tuple[str, Record]]:
 
 def _members(module: Record, group: str) -> Iterator[tuple[str, Any]]:
     members = module.state.get(group) if isinstance(module.state, dict) else None
-    if not isinstance(members, dict) or not all(isinstance(name, str) for name in members):
+    if not isinstance(members, dict) or len(members) > _MAX_PARTS or not all(map(_is_name, members)):
         raise ValueError(f"it holds {_kind(module)}, which is no module: it has no {group} by name")
     yield from members.items()
 
@@ -100,17 +108,22 @@ def _tensor(name: str, value: Any) -> StoredTensor:
             and _are_counts([offset])
             and _are_counts(shape)
             and _are_counts(strides)
-            and len(shape) == len(strides)
+            and len(shape) == len(strides) <= _MAX_DIMENSIONS
+            and math.prod(shape) <= _MAX_SIZE
         ):
             return StoredTensor(values, offset, shape, strides)
     raise ValueError(f"{name} in it is {_kind(value)}, not a tensor")
 
 
 def _are_counts(numbers: Any) -> TypeGuard[tuple[int, ...]]:
-    """Whether these are sizes that an index of 64 bits can reach; a bool is none."""
+    """Whether these are sizes; a bool is none."""
     return isinstance(numbers, tuple | list) and all(
-        type(each) is int and 0 <= each < 2**48 for each in numbers
+        type(each) is int and 0 <= each <= _MAX_SIZE for each in numbers
     )
+
+
+def _is_name(name: Any) -> bool:
+    return isinstance(name, str) and len(name) <= _MAX_NAME
 
 
 def _kind(value: Any) -> str:

@@ -12,12 +12,15 @@ import mmap
 import pickle
 import pickletools
 import re
-from typing import Any, ClassVar, Final, NamedTuple, cast
+from collections.abc import Iterator
+from typing import IO, Any, ClassVar, Final, NamedTuple, cast
 
 __all__ = ["Record", "StoredValues", "load_records", "split_pickle"]
 
 # A DPN-92 U-Net takes 60,000 steps; a plain state dict 15,000.
 _MAX_STEPS = 1_000_000
+# It names 20.
+_MAX_NAMES = 1_000
 
 # They reach into Python's registry of extensions, past the check of names.
 _REFUSED_STEPS = frozenset({"EXT1", "EXT2", "EXT4"})
@@ -95,20 +98,27 @@ def split_pickle(stream: io.BytesIO | mmap.mmap) -> bytes:
         If it is cut off, is no pickle, or has steps that a network's file never has.
     """
     start = stream.tell()
-    try:
-        for index, (step, argument, _) in enumerate(pickletools.genops(stream)):  # type: ignore[arg-type]
-            if step.name in _REFUSED_STEPS:
-                raise ValueError(f"its pickle has the step {step.name}, which no network needs")
-            if index >= _MAX_STEPS:
-                raise ValueError(f"its pickle has more than {_MAX_STEPS:,} steps")
-            # The memo is a list as long as its largest index: a single step could claim all memory.
-            if step.name in _MEMO_STEPS and cast(int, argument) > _MAX_STEPS:
-                raise ValueError(f"its pickle counts to {argument:,} in {index:,} steps")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"its pickle is damaged ({error})") from error
+    for index, (step, argument) in enumerate(_steps(stream)):
+        if step in _REFUSED_STEPS:
+            raise ValueError(f"its pickle has the step {step}, which no network needs")
+        if index >= _MAX_STEPS:
+            raise ValueError(f"its pickle has more than {_MAX_STEPS:,} steps")
+        # The memo is a list as long as its largest index: a single step could claim all memory.
+        if step in _MEMO_STEPS and argument > _MAX_STEPS:
+            raise ValueError(f"its pickle counts to {argument:,} in {index:,} steps")
     end = stream.tell()
     stream.seek(start)
     return stream.read(end - start)
+
+
+def _steps(stream: io.BytesIO | mmap.mmap) -> Iterator[tuple[str, Any]]:
+    """Name and argument of each step of a pickle."""
+    try:
+        # It reads, and asks for no more than both kinds of stream have.
+        for step, argument, _ in pickletools.genops(cast(IO[bytes], stream)):
+            yield step.name, argument
+    except ValueError as error:
+        raise ValueError(f"its pickle is cut off or damaged ({error})") from error
 
 
 def load_records(data: bytes) -> Any:
@@ -143,6 +153,8 @@ class _Recorder(pickle.Unpickler):
         if not _RECORDED.fullmatch(full_name):
             raise pickle.UnpicklingError(f"it names {full_name[:80]!r}, which is no part of a network")
         if full_name not in self._classes:
+            if len(self._classes) == _MAX_NAMES:
+                raise pickle.UnpicklingError(f"it names more than {_MAX_NAMES} things")
             self._classes[full_name] = type(name, (Record,), {"name": full_name, "__slots__": ()})
         return self._classes[full_name]
 
@@ -156,7 +168,10 @@ class _Recorder(pickle.Unpickler):
             # The older format sends each class of module with its source code.
             case ("module", type() as kind, _, _) if issubclass(kind, Record):
                 return kind
-        raise pickle.UnpicklingError(f"it refers to {str(pid)[:80]!r}, which is neither numbers nor a module")
+        # Not what it is: printing lists of lists of lists can take forever.
+        raise pickle.UnpicklingError(
+            f"it refers to a {type(pid).__name__} that is neither numbers nor a module"
+        )
 
 
 # What the steps of a damaged or hostile pickle run into.

@@ -114,9 +114,7 @@ def _read_old(content: mmap.mmap) -> dict[str, Tensor]:
     content.seek(len(_OLD_START))
     version, machine, root, keys = (load_records(split_pickle(content)) for _ in range(4))
     if version != _OLD_VERSION or not isinstance(machine, dict) or not isinstance(keys, list):
-        raise ValueError(
-            f"it is of version {version!r} of the older format of torch.save, not {_OLD_VERSION}"
-        )
+        raise ValueError(f"it is not of version {_OLD_VERSION} of the older format of torch.save")
     if machine.get("little_endian") is not True:
         raise ValueError("its numbers are big-endian")
     tensors = stored_tensors(root)
@@ -125,7 +123,7 @@ def _read_old(content: mmap.mmap) -> dict[str, Tensor]:
     at = content.tell()
     for key in keys:
         if not isinstance(key, str) or key not in by_key:
-            raise ValueError(f"it has numbers {str(key)[:40]!r} that belong to no tensor")
+            raise ValueError("it has numbers that belong to no tensor")
         count = content[at : at + 8]
         starts[by_key[key]] = at + 8
         at += 8 + _num_bytes(by_key[key])

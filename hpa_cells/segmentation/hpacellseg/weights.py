@@ -20,7 +20,7 @@ from typing import Final
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from hpa_cells.atomic import replaced_on_success
@@ -123,7 +123,8 @@ def convert(path: Path, kept: Path) -> None:
         "source_sha256": source_sha256,
     }
     with replaced_on_success(kept) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
+        # `save_file` would make a file that nobody else may read, of no use in a shared folder.
+        temporary.write_bytes(save(tensors, metadata=metadata))
     log.info("The network of %s is kept in %s", path.name, kept)
 
 
@@ -144,20 +145,22 @@ def read_network(path: Path) -> DPNUNet:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: give a file such as {ADDRESS}/{NUCLEI}.")
-    network = DPNUNet(DPN_92)
+    # Without numbers of its own: those of the file take their places.
+    with torch.device("meta"):
+        network = DPNUNet(DPN_92)
     try:
         tensors = _read_safetensors(path) if path.suffix == ".safetensors" else read_pth(path)
         _fill(network, tensors)
     except ValueError as error:
         raise ValueError(
             f"{path} is not a network of hpacellseg: {error}. Wanted is a DPN-92 U-Net, as in {NUCLEI}, {CELLS} or "
-            f"{CELLS_WITHOUT_ER}: remove the file and download it again from {ADDRESS}."
+            f"{CELLS_WITHOUT_ER}: download it again from {ADDRESS}."
         ) from error
     return network.eval()
 
 
 def _fill(network: DPNUNet, tensors: Mapping[str, Tensor]) -> None:
-    """Copy the tensors into the network.
+    """Give the tensors to the network.
 
     Raises
     ------
@@ -176,9 +179,9 @@ def _fill(network: DPNUNet, tensors: Mapping[str, Tensor]) -> None:
             raise ValueError(
                 f"{name} in it is {value.dtype} {tuple(value.shape)}, expected {tuple(wanted[name].shape)} of floats"
             )
-    with torch.no_grad():
-        for name, value in found.items():
-            wanted[name].copy_(value)
+    state = {name: value.float().contiguous() for name, value in found.items()}
+    unused = {name: torch.tensor(0) for name in network.state_dict().keys() - wanted.keys()}
+    network.load_state_dict(state | unused, assign=True)
 
 
 def _weights(network: DPNUNet) -> dict[str, Tensor]:

@@ -2,13 +2,15 @@
 
 from hpa_cells.segmentation.representations.borders import Borders
 from hpa_cells.segmentation.representations.distances import Distances
+from hpa_cells.segmentation.representations.joint import Joint
 from hpa_cells.segmentation.representations.offsets import Offsets
 from hpa_cells.segmentation.representations.protocol import OutputMap, Representation
 
-__all__ = ["REPRESENTATIONS", "Borders", "Distances", "Offsets", "OutputMap", "Representation"]
+__all__ = ["REPRESENTATIONS", "Borders", "Distances", "Joint", "Offsets", "OutputMap", "Representation"]
 
 REPRESENTATIONS: dict[str, Representation] = {
     "borders": Borders(),
     "distances": Distances(),
     "offsets": Offsets(),
+    "joint": Joint(),
 }

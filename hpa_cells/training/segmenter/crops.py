@@ -166,8 +166,10 @@ def _expose(
         deviation = rng.uniform(0, settings.most_noise, (3, 1, 1)).astype(np.float32)
         noisy = seen + deviation * rng.standard_normal(seen.shape, dtype=np.float32)
         seen = np.maximum(noisy, 0)
-    if rng.random() < settings.no_er_share:
+    # Never both: where a cell ends could then not be seen.
+    missing = rng.random()
+    if missing < settings.no_er_share:
         seen[_ER] = 0
-    if rng.random() < settings.no_microtubules_share:
+    elif missing < settings.no_er_share + settings.no_microtubules_share:
         seen[_MICROTUBULES] = 0
     return seen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ def read_training_field(path: Path) -> TrainingField:
         If the file is damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             cells = arrays["cells"]
             return TrainingField(
                 name=str(arrays["name"]),
@@ -47,5 +48,5 @@ def read_training_field(path: Path) -> TrainingField:
                 .reshape(cells.shape)
                 .astype(np.bool_),
             )
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is damaged ({error}): delete it, it is made again.") from error

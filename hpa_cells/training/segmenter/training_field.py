@@ -14,6 +14,9 @@ from hpa_cells.types import Field, Segmentation
 __all__ = ["TrainingField", "training_field"]
 
 
+_NUCLEUS = 2
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingField:
     """Pixels and truth at the network's scale.
@@ -43,8 +46,9 @@ class TrainingField:
 
     @property
     def knows_cells(self) -> bool:
-        """Whether `cells` are more than nuclei."""
-        return self.source != "nuclei"
+        """Whether `cells` are more than nuclei, and can be seen: without microtubules and ER they cannot."""
+        has_cytoplasm = (self.ends[:_NUCLEUS, 1] > self.ends[:_NUCLEUS, 0]).any()
+        return self.source != "nuclei" and bool(has_cytoplasm)
 
 
 def training_field(field: Field, truth: Segmentation, *, source: str, um_per_px: float) -> TrainingField:

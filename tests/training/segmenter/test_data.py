@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+import torch
+
+from hpa_cells.segmentation.representations import REPRESENTATIONS
+from hpa_cells.training.segmenter.crops import CropAugmentation
+from hpa_cells.training.segmenter.data import CropBatch, CropData, CropDataset, MixSettings
+from hpa_cells.training.segmenter.training_field import TrainingField
+
+MIX = MixSettings(batch_size=4, num_batches=50, simulated_share=0.5, cells_share=0.25, nuclei_share=0.25)
+
+
+def dataset(fields: list[TrainingField], mix: MixSettings = MIX, seed: int = 0) -> CropDataset:
+    return CropDataset(
+        fields,
+        representation=REPRESENTATIONS["offsets"],
+        um_per_px=0.32,
+        augmentation=CropAugmentation(side_px=64),
+        mix=mix,
+        seed=seed,
+    )
+
+
+def test_a_crop_depends_on_seed_and_index_alone(fields: list[TrainingField]) -> None:
+    first, again, other = dataset(fields), dataset(fields), dataset(fields, seed=1)
+    for index in (17, 3, 17):
+        for mine, same in zip(first[index][:2], again[index][:2], strict=True):
+            torch.testing.assert_close(mine, same, rtol=0, atol=0)
+    assert not torch.equal(first[3][0], other[3][0])
+
+
+def test_batches(fields: list[TrainingField]) -> None:
+    batch = next(iter(CropData(dataset(fields), [], MIX).train_dataloader()))
+    assert isinstance(batch, CropBatch)
+    assert batch.planes.shape == (4, 3, 64, 64)
+    assert batch.targets.shape == (4, 4, 64, 64)
+    assert batch.knows_cells.dtype == torch.bool
+
+
+@pytest.mark.parametrize(("real_from", "expected"), [(0.0, 100), (0.5, 150)])
+def test_sources_are_mixed_as_asked(
+    fields: list[TrainingField], real_from: float, expected: float
+) -> None:
+    data = dataset(fields, replace(MIX, real_from=real_from))
+    shares = [data._shares(index) for index in range(len(data))]
+    counts: Counter[str] = Counter()
+    for each in shares:
+        counts.update(each)
+    assert counts["simulated"] == pytest.approx(expected)
+    assert all(sum(each.values()) == pytest.approx(1) for each in shares)
+
+
+def test_only_crops_of_nuclei_hide_the_cells(fields: list[TrainingField]) -> None:
+    assert all(dataset(fields[:2])[index][2] for index in range(10))
+    assert not any(dataset(fields[2:])[index][2] for index in range(10))
+
+
+def test_nothing_to_train_on(fields: list[TrainingField]) -> None:
+    with pytest.raises(ValueError, match="There is nothing to train on"):
+        dataset([])
+    with pytest.raises(ValueError, match="There is nothing to train on"):
+        dataset(fields[2:], replace(MIX, nuclei_share=0.0))
