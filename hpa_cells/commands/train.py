@@ -27,7 +27,6 @@ __all__ = ["run"]
 log = logging.getLogger(__name__)
 
 
-
 def run(cfg: DictConfig) -> None:
     """Train as the settings say; see ``conf/train.yaml``."""
     with sole_writer(Path(cfg.out)):

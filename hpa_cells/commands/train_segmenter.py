@@ -33,8 +33,10 @@ log = logging.getLogger(__name__)
 
 _WEIGHTS = "unet.safetensors"
 # The groups of conf/train.yaml that this training looks at.
-_GROUPS = ("out", "resume", "seed", "workers", "threads", "segmentation", "optimizer", "scheduler", "trainer")
-_GROUPS = (*_GROUPS, "callbacks", "logger")
+_GROUPS = [
+    *("out", "resume", "seed", "workers", "threads"),
+    *("segmentation", "optimizer", "scheduler", "trainer", "callbacks", "logger"),
+]
 # Fields for validation are numbered from here: never among those for training.
 _FIRST_VALIDATION_INDEX = 1_000_000
 
@@ -49,7 +51,7 @@ def train_segmenter(cfg: DictConfig) -> None:
     from hpa_cells.training.segmenter.material import MaterialSettings
     from hpa_cells.training.segmenter.outcome import write_segmenter
 
-    cfg = OmegaConf.masked_copy(cfg, list(_GROUPS))
+    cfg = OmegaConf.masked_copy(cfg, _GROUPS)
     settings = settings_with_effect(cfg)
     OmegaConf.resolve(cfg)
     folder = claim_folder(Path(cfg.out), settings, resume=cfg.resume, product=_WEIGHTS)
@@ -74,7 +76,9 @@ def train_segmenter(cfg: DictConfig) -> None:
         device=trainer.strategy.root_device,
         provenance={"version": __version__, "steps": trainer.global_step, "settings": settings},
     )
-    log.info("Wrote %s: %s.", folder.out / _WEIGHTS, ", ".join(f"{name} {value}" for name, value in scores.items()))
+    log.info(
+        "Wrote %s: %s.", folder.out / _WEIGHTS, ", ".join(f"{name} {value}" for name, value in scores.items())
+    )
 
 
 def _gather(
@@ -93,9 +97,7 @@ def _gather(
     )
     training = make(indices=range(material.simulated_fields))
     validation = make(
-        indices=range(
-            _FIRST_VALIDATION_INDEX, _FIRST_VALIDATION_INDEX + material.simulated_validation_fields
-        )
+        indices=range(_FIRST_VALIDATION_INDEX, _FIRST_VALIDATION_INDEX + material.simulated_validation_fields)
     )
     for read in (read_cell_fields, read_nucleus_fields):
         kept, held_out = read(material, um_per_px=um_per_px)

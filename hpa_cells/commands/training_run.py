@@ -28,10 +28,12 @@ def settings_with_effect(cfg: DictConfig) -> dict[str, Any]:
 
 
 def plain(node: DictConfig) -> dict[str, Any]:
+    """Settings as plain nested values; all must be given."""
     return cast(dict[str, Any], OmegaConf.to_container(node, resolve=True, throw_on_missing=True))
 
 
 def prepare_torch(cfg: DictConfig) -> None:
+    """Threads, precision, and quiet."""
     import torch
 
     if cfg.threads is not None:
@@ -42,6 +44,7 @@ def prepare_torch(cfg: DictConfig) -> None:
 
 
 def build_trainer(cfg: DictConfig, folder: RunFolder) -> Trainer:
+    """The trainer with its callbacks and loggers; it saves its state on Ctrl-C."""
     from hydra.utils import instantiate
 
     from hpa_cells.training.interruption import SaveOnInterrupt
@@ -55,6 +58,13 @@ def build_trainer(cfg: DictConfig, folder: RunFolder) -> Trainer:
 
 
 def fit(trainer: Trainer, module: LightningModule, *, data: LightningDataModule, folder: RunFolder) -> None:
+    """Train, from the state in `folder` where there is one.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If the user stopped it; its state is saved.
+    """
     from hpa_cells.training.interruption import TrainingInterruptedError
 
     resume_from = folder.last if folder.last.exists() else None

@@ -148,7 +148,9 @@ def read_network(path: Path) -> tuple[CellUNet, dict[str, Any]]:
         network.load_state_dict({name: _whole(value) for name, value in tensors.items()})
     except (RuntimeError, TypeError, KeyError) as error:
         first = " ".join(str(error).split("\n")[:2]).replace("\t", "")
-        raise ValueError(f"{path} does not hold the weights of the network that it describes: {first}") from error
+        raise ValueError(
+            f"{path} does not hold the weights of the network that it describes: {first}"
+        ) from error
     return network.eval(), described["provenance"]
 
 

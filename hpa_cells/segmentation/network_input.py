@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 
 from hpa_cells.types import Channel, Field
 
-__all__ = ["NETWORK_CHANNELS", "intensity_range", "network_input", "rescaled_channels", "scaled_shape", "to_range"]
+__all__ = [
+    "NETWORK_CHANNELS",
+    "intensity_range",
+    "network_input",
+    "rescaled_channels",
+    "scaled_shape",
+    "to_range",
+]
 
 # The protein is left out: its place differs from field to field, the outlines of cells must not follow it.
 NETWORK_CHANNELS: Final = (Channel.MICROTUBULES, Channel.ER, Channel.NUCLEUS)
@@ -39,7 +46,7 @@ def rescaled_channels(field: Field, um_per_px: float) -> NDArray[np.float32]:
         )
         for channel in NETWORK_CHANNELS
     ]
-    return np.stack(planes) / np.float32(field.max_value // 255)
+    return np.asarray(np.stack(planes) / np.float32(field.max_value // 255), dtype=np.float32)
 
 
 def intensity_range(planes: NDArray[np.float32]) -> NDArray[np.float32]:

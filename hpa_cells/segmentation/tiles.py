@@ -56,7 +56,12 @@ def infer_maps(
 
 
 def _infer_batch(
-    network: CellUNet, batch: NDArray[np.float32], device: torch.device, half: bool, tile_px: int, margin_px: int
+    network: CellUNet,
+    batch: NDArray[np.float32],
+    device: torch.device,
+    half: bool,
+    tile_px: int,
+    margin_px: int,
 ) -> NDArray[np.float32]:
     """(N, T, h, w) maps of (N, 3, h, w)."""
     height, width = batch.shape[2:]
@@ -79,9 +84,13 @@ def _window(start: int, length: int, tile_px: int, margin_px: int) -> tuple[slic
 
 
 @torch.inference_mode()
-def _infer(network: CellUNet, batch: NDArray[np.float32], device: torch.device, half: bool) -> NDArray[np.float32]:
+def _infer(
+    network: CellUNet, batch: NDArray[np.float32], device: torch.device, half: bool
+) -> NDArray[np.float32]:
     planes = torch.from_numpy(np.ascontiguousarray(batch)).to(device, memory_format=torch.channels_last)
-    with torch.autocast(device.type, torch.float16 if device.type == "cuda" else torch.bfloat16, enabled=half):
+    with torch.autocast(
+        device.type, torch.float16 if device.type == "cuda" else torch.bfloat16, enabled=half
+    ):
         maps = network.read_off(planes)
     return maps.cpu().numpy()
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -119,10 +119,10 @@ def _chosen_device(name: str) -> torch.device:
 
 # Once a process, not once a batch.
 @lru_cache(maxsize=2)
-def _load(weights: str | None, device: str) -> Any:
+def _load(weights: str | None, device: str) -> CellUNet:
     import torch
 
     from hpa_cells.segmentation.network import read_network
 
     network, _ = read_network(PACKAGED_WEIGHTS if weights is None else Path(weights))
-    return network.to(device, memory_format=torch.channels_last)
+    return network.to(memory_format=torch.channels_last).to(device)

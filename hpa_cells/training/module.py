@@ -20,7 +20,14 @@ from hpa_cells.training.augmentation import Augmentation
 from hpa_cells.training.bags import Bags
 from hpa_cells.training.losses import BagLoss
 
-__all__ = ["FieldScores", "MakeOptimizer", "MakeScheduler", "TrainingModule", "macro_average_precision", "parameter_groups"]
+__all__ = [
+    "FieldScores",
+    "MakeOptimizer",
+    "MakeScheduler",
+    "TrainingModule",
+    "macro_average_precision",
+    "parameter_groups",
+]
 
 MakeOptimizer = Callable[[Any], Optimizer]
 MakeScheduler = Callable[..., LRScheduler]

@@ -32,7 +32,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Laid out like the real material: two fields with masks, three images of nuclei, outlines."""
     root = tmp_path_factory.mktemp("material")
     recipe = Recipe(height_px=192, width_px=224, pixel_size_um=0.32)
-    for folder in ("cell_labels/masks", "pair", "nuclei/images", "nuclei/labels"):
+    for folder in ("cell_labels/masks", "nuclei/images", "nuclei/labels"):
         (root / folder).mkdir(parents=True)
     for index in range(3):
         simulated = simulate_field(recipe, index)
@@ -41,7 +41,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
             write_field(simulated.field, root / "hpa2021/fields")
             write_segmentation(
                 Segmentation(
-                    field_id=simulated.field.field_id, cells=cells, nuclei=np.zeros_like(cells), pixel_size_um=0.32
+                    field_id=simulated.field.field_id,
+                    cells=cells,
+                    nuclei=np.zeros_like(cells),
+                    pixel_size_um=0.32,
                 ),
                 root / "hpa2021/masks",
             )
@@ -49,8 +52,6 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cv2.imwrite(str(root / f"nuclei/images/{index}.png"), simulated.field.image[2])
         cv2.imwrite(str(root / f"nuclei/labels/{index}.png"), nuclei.astype(np.uint16))
         cv2.imwrite(str(root / f"cell_labels/masks/{index}.png"), cells.astype(np.uint16))
-    cv2.imwrite(str(root / "pair/a_cellmask.png"), cells.astype(np.uint16))
-    cv2.imwrite(str(root / "pair/a_nucleimask.png"), nuclei.astype(np.uint16))
     return root
 
 
@@ -168,9 +169,8 @@ def test_mistakes(root: Path, tmp_path: Path) -> None:
 
 
 def test_outlines_are_as_wide_as_a_real_field(root: Path) -> None:
-    [pair] = read_outlines((str(root / "pair/a_cellmask.png"),))
-    assert pair.nuclei is not None
-    assert max(pair.cells.shape) * pair.pixel_size_um == pytest.approx(163.84)
-    folder = read_outlines((str(root / "cell_labels/masks"),))
-    assert len(folder) == 3
-    assert all(each.nuclei is None for each in folder)
+    layouts = read_outlines((str(root / "cell_labels/masks"), str(root / "cell_labels/masks/0.png")))
+    assert len(layouts) == 4
+    for layout in layouts:
+        assert max(layout.cells.shape) * layout.pixel_size_um == pytest.approx(163.84)
+    np.testing.assert_array_equal(layouts[0].cells, layouts[3].cells)

@@ -27,7 +27,12 @@ every_representation = pytest.mark.parametrize(
 def truths() -> list[tuple[Labels, Labels]]:
     """Cells and nuclei of simulated fields: crowded, with two nuclei, dividing, cut by the edge."""
     recipe = Recipe(
-        height_px=288, width_px=352, pixel_size_um=UM_PER_PX, crowding=1.4, binucleated_share=0.2, mitotic_share=0.1
+        height_px=288,
+        width_px=352,
+        pixel_size_um=UM_PER_PX,
+        crowding=1.4,
+        binucleated_share=0.2,
+        mitotic_share=0.1,
     )
     segmentations = [simulate_field(recipe, index).segmentation for index in range(3)]
     return [(each.cells, each.nuclei) for each in segmentations]
@@ -99,7 +104,10 @@ def test_a_flipped_truth_gives_flipped_cells(
         maps = representation.targets(cells, nuclei, um_per_px=UM_PER_PX)
         return representation.decode(maps, um_per_px=UM_PER_PX)[0]
 
-    upright, turned = found(cells, nuclei), found(*(np.ascontiguousarray(turn(each)) for each in (cells, nuclei)))
+    upright, turned = (
+        found(cells, nuclei),
+        found(*(np.ascontiguousarray(turn(each)) for each in (cells, nuclei))),
+    )
     assert score_instances([(turned, turn(upright))], iou_thresholds=[0.9])["f1"].item() > 0.97
 
 

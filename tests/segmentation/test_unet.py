@@ -65,7 +65,10 @@ def test_a_smaller_copy_gives_the_same_cells(simulated: SimulatedField) -> None:
     )
     found = found_in(changed(simulated.field, small, 0.32))
     enlarged = cv2.resize(found.cells, (1000, 800), interpolation=cv2.INTER_NEAREST).astype(np.int32)
-    assert score_instances([(enlarged, found_in(simulated.field).cells)], iou_thresholds=[0.8])["f1"].item() > 0.9
+    assert (
+        score_instances([(enlarged, found_in(simulated.field).cells)], iou_thresholds=[0.8])["f1"].item()
+        > 0.9
+    )
 
 
 @pytest.mark.parametrize(
@@ -116,7 +119,11 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_company_and_order_change_nothing(simulated: SimulatedField, tiny: str) -> None:
     other = simulate_field(Recipe(height_px=400, width_px=300, pixel_size_um=0.32), 0).field
     together = UNet(device="cpu", weights=tiny).segment([simulated.field, other, simulated.field])
-    assert [each.field_id for each in together] == [simulated.field.field_id, other.field_id, simulated.field.field_id]
+    assert [each.field_id for each in together] == [
+        simulated.field.field_id,
+        other.field_id,
+        simulated.field.field_id,
+    ]
     np.testing.assert_array_equal(together[0].cells, together[2].cells)
     np.testing.assert_array_equal(together[1].cells, found_in(other, UNet(device="cpu", weights=tiny)).cells)
 

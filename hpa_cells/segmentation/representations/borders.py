@@ -67,4 +67,5 @@ def _rim(labels: LabelImage, width_px: float) -> NDArray[np.float32]:
     around = disk(width_px)
     values = labels.astype(np.float32)
     differs = (cv2.dilate(values, around) != values) | (cv2.erode(values, around) != values)
-    return (differs & (labels > 0)).astype(np.float32)
+    rim: NDArray[np.float32] = (differs & (labels > 0)).astype(np.float32)
+    return rim

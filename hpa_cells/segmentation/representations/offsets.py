@@ -68,9 +68,7 @@ class Offsets:
         if not seeds.any():
             return np.zeros_like(seeds), np.zeros_like(seeds)
         owner = spread(seeds)[0].ravel()[aims]
-        return tidy(
-            np.where(cell | nucleus, owner, 0), np.where(nucleus, owner, 0), um_per_px=um_per_px
-        )
+        return tidy(np.where(cell | nucleus, owner, 0), np.where(nucleus, owner, 0), um_per_px=um_per_px)
 
     def _seeds(self, aims: NDArray[np.intp], nucleus: NDArray[np.bool_], um_per_px: float) -> LabelImage:
         """(h, w) int32, a few pixels with an id at the middle of each nucleus."""
@@ -88,7 +86,9 @@ def _aims(offsets_px: NDArray[np.float32]) -> NDArray[np.intp]:
     height, width = offsets_px.shape[1:]
     rows = np.rint(offsets_px[0] + np.arange(height, dtype=np.float32)[:, None])
     columns = np.rint(offsets_px[1] + np.arange(width, dtype=np.float32))
-    return np.clip(rows, 0, height - 1).astype(np.intp) * width + np.clip(columns, 0, width - 1).astype(np.intp)
+    inside = np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)
+    aims: NDArray[np.intp] = inside[0].astype(np.intp) * width + inside[1].astype(np.intp)
+    return aims
 
 
 def _middles(nuclei: LabelImage, *, top: int) -> NDArray[np.float32]:

@@ -33,9 +33,7 @@ def connected(mask: NDArray[np.bool_]) -> LabelImage:
     return np.asarray(cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)[1], dtype=np.int32)
 
 
-def merge_weak_frontiers(
-    labels: LabelImage, strength: NDArray[np.float32], *, least: float
-) -> LabelImage:
+def merge_weak_frontiers(labels: LabelImage, strength: NDArray[np.float32], *, least: float) -> LabelImage:
     """Join touching regions whose common frontier is weaker, in the mean, than `least`.
 
     Parameters

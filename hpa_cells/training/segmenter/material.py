@@ -32,8 +32,7 @@ class MaterialSettings:
     nuclei_um_per_px
         Their pixel size.
     outlines
-        Folders and files of cell label images without fields: the simulation fills some of them with light. A
-        ``<id>_nucleimask`` beside an ``<id>_cellmask`` has the nuclei.
+        Folders and files of cell label images without fields: the simulation fills some of them with light.
     held_out
         Ids of cell fields that are kept for validation.
     nuclei_folds, held_out_fold

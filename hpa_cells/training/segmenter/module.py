@@ -38,7 +38,7 @@ class SegmenterModule(LightningModule):
         self, network: CellUNet, *, make_optimizer: MakeOptimizer, make_scheduler: MakeScheduler
     ) -> None:
         super().__init__()
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network.to(memory_format=torch.channels_last)
         self.loss = MapLoss(network.representation)
         self._make_optimizer = make_optimizer
         self._make_scheduler = make_scheduler

@@ -42,9 +42,7 @@ def test_batches(fields: list[TrainingField]) -> None:
 
 
 @pytest.mark.parametrize(("real_from", "expected"), [(0.0, 100), (0.5, 150)])
-def test_sources_are_mixed_as_asked(
-    fields: list[TrainingField], real_from: float, expected: float
-) -> None:
+def test_sources_are_mixed_as_asked(fields: list[TrainingField], real_from: float, expected: float) -> None:
     data = dataset(fields, replace(MIX, real_from=real_from))
     shares = [data._shares(index) for index in range(len(data))]
     counts: Counter[str] = Counter()
