@@ -36,7 +36,7 @@ demo: install
 		$(HPA) train out=$(DEMO)/models/$$method experiment=demo_$$method data.root=$(DEMO)/fields \
 			crop_store=$(DEMO)/crops seed=$(SEED) && \
 		$(HPA) predict out=$(DEMO)/runs/$$method model=$(DEMO)/models/$$method fields=$(DEMO)/fields/test \
-			segmenter=watershed_compact fusion=product || exit 1; \
+			fusion=product || exit 1; \
 	done
 	$(HPA) export out=$(DEMO)/submission.csv table=$(DEMO)/runs/dual_head format=kaggle2021
 	$(HPA) report out=$(DEMO)/report table=$(DEMO)/runs/dual_head fields=$(DEMO)/fields/test \

@@ -37,8 +37,10 @@ def run(cfg: DictConfig) -> None:
     segmenter: Segmenter = instantiate(cfg.segmenter)
     sources, problems = scan_fields(cfg.fields, optional=segmenter.optional_channels)
     failures = [Failure(field_id=each.field_id, stage="find", error=each.message) for each in problems]
-    _claim(out, cfg)
     todo = [source for source in sources if not is_written(out, source.field_id)]
+    if todo:
+        segmenter.prepare()
+    _claim(out, cfg)
     if len(todo) < len(sources):
         log.info("%d of %d fields are finished already", len(sources) - len(todo), len(sources))
 

@@ -159,12 +159,10 @@ def _take_weights(network: CellUNet, path: Path) -> None:
     from hpa_cells.segmentation.network import read_network
 
     earlier, _ = read_network(path)
-    if earlier.settings != network.settings:
-        raise ValueError(
-            f"segmentation.start={path} is a network of {earlier.settings}, wanted is {network.settings}: "
-            "start from one that was built alike."
-        )
-    network.load_state_dict(earlier.state_dict())
+    try:
+        network.take_weights(earlier)
+    except ValueError as error:
+        raise ValueError(f"segmentation.start={path}: {error}") from error
 
 
 def _build_crops(cfg: DictConfig, fields: Sequence[TrainingField], network: NetworkSettings, mix: Any) -> Any:

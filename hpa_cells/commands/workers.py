@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -62,6 +63,8 @@ def worker_processes(num_workers: int) -> Iterator[OrderedMap]:
 def _prepare_worker(records: Queue[Any], level: int) -> None:
     """One thread a process, since they share the cores; Ctrl-C is for the parent to answer, and to log."""
     cv2.setNumThreads(1)
+    # Read by torch when it is imported, which a worker does later or never.
+    os.environ["OMP_NUM_THREADS"] = "1"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.getLogger().setLevel(level)
     logging.getLogger().handlers = [QueueHandler(records)]

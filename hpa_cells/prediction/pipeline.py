@@ -124,6 +124,8 @@ def predict_fields(
     ------
     ValueError
         If the fusion does not suit the class set of the model.
+    ValueError, OSError
+        If the segmenter lacks what it needs for any field.
     """
     settings.fusion.check(checkpoint.class_set)
     prepare = partial(
@@ -133,6 +135,8 @@ def predict_fields(
         pixel_size_um=settings.pixel_size_um,
     )
     todo = [source for source in sources if source.field_id not in writer.finished]
+    if todo:
+        segmenter.prepare()
     groups = _groups(todo, settings.segment_fields)
     waiting: list[_Prepared] = []
     for outcome in chain.from_iterable(runner.map(partial(attempt, prepare), groups)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from hpa_cells.segmentation.representations import REPRESENTATIONS, Representati
 __all__ = ["CellUNet", "NetworkSettings", "read_network", "write_network"]
 
 FORMAT_VERSION = 1
+_LAST_LAYER = "unet.segmentation_head."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,6 +89,30 @@ class CellUNet(nn.Module):
         """Maps; those that are probabilities as logits."""
         maps: Tensor = self.unet(planes)
         return maps
+
+    def take_weights(self, other: CellUNet) -> None:
+        """Go on from the weights of another network that gives, among others, the same maps.
+
+        Raises
+        ------
+        ValueError
+            If it is built in another way, or lacks a map.
+        """
+        if replace(other.settings, representation=self.settings.representation) != self.settings:
+            raise ValueError(f"{other.settings} cannot go on as {self.settings}: build it alike.")
+        theirs = [each.name for each in other.representation.maps]
+        missing = [each.name for each in self.representation.maps if each.name not in theirs]
+        if missing:
+            raise ValueError(
+                f"a network for {other.settings.representation} has no map of {', '.join(missing)}, which "
+                f"{self.settings.representation} needs: start from another."
+            )
+        chosen = [theirs.index(each.name) for each in self.representation.maps]
+        state = {
+            name: value[chosen] if name.startswith(_LAST_LAYER) else value
+            for name, value in other.state_dict().items()
+        }
+        self.load_state_dict(state)
 
     def read_off(self, planes: Tensor) -> Tensor:
         """Maps in float32, probabilities from 0 to 1."""

@@ -58,7 +58,7 @@ def remove_small(labels: NDArray[np.int32], min_area_px: float) -> NDArray[np.in
     """`labels` without the ids of less than `min_area_px` pixels."""
     areas = np.bincount(labels.ravel())
     kept = np.where(areas >= min_area_px, np.arange(len(areas)), 0).astype(np.int32)
-    return kept[labels]
+    return kept.take(labels)
 
 
 def keep_pieces(labels: NDArray[np.int32], seeds: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -79,7 +79,7 @@ def relabel(labels: NDArray[np.int32], *others: NDArray[np.int32]) -> list[NDArr
     present[labels.ravel()] = True
     present[0] = False
     number = np.where(present, np.cumsum(present), 0).astype(np.int32)
-    return [number[image] for image in (labels, *others)]
+    return [number.take(image) for image in (labels, *others)]
 
 
 def spread(labels: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:

@@ -57,6 +57,9 @@ class Precomputed:
         """All: no pixel of the field is looked at."""
         return frozenset(Channel)
 
+    def prepare(self) -> None:
+        """Nothing: its folders were looked for when it was built, its files are those of single fields."""
+
     def segment(self, fields: Sequence[Field]) -> list[Segmentation]:
         """Cells and nuclei of each field.
 

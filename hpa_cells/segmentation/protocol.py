@@ -22,6 +22,18 @@ class Segmenter(Protocol):
         """The channels it can do without."""
         ...
 
+    def prepare(self) -> None:
+        """Load what it needs beside the fields, such as weights; called once, before any field.
+
+        What is missing is said here, and not again of each field.
+
+        Raises
+        ------
+        ValueError, OSError
+            If something is missing or broken.
+        """
+        ...
+
     def segment(self, fields: Sequence[Field]) -> list[Segmentation]:
         """Cells and nuclei of each field, in the order of `fields`.
 

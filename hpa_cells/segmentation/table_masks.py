@@ -35,6 +35,16 @@ class TableMasks:
         """All: the images are not looked at."""
         return frozenset(Channel)
 
+    def prepare(self) -> None:
+        """Read the masks of the table.
+
+        Raises
+        ------
+        ValueError, OSError
+            If there is no cell table, or it is damaged.
+        """
+        _read_masks(self.folder)
+
     def segment(self, fields: Sequence[Field]) -> list[Segmentation]:
         """Paint the cells and nuclei of each field as the table has them.
 

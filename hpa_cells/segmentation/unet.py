@@ -8,16 +8,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hpa_cells.segmentation.devices import chosen_device
+from hpa_cells.segmentation.field_size import at_field_size
 from hpa_cells.segmentation.network_input import NETWORK_CHANNELS, network_input
+from hpa_cells.segmentation.tiles import check_tile_px, infer_maps
 from hpa_cells.types import Channel, Field, Segmentation
 
 if TYPE_CHECKING:
-    import torch
-
     from hpa_cells.segmentation.network import CellUNet
 
 __all__ = ["PACKAGED_WEIGHTS", "UNet"]
@@ -47,22 +47,31 @@ class UNet:
     tile_px: int = 1024
 
     def __post_init__(self) -> None:
-        if self.tile_px < 256 or self.tile_px % 32:
-            raise ValueError(f"segmenter.tile_px is {self.tile_px}: give a multiple of 32 from 256 on.")
+        check_tile_px(self.tile_px)
 
     @property
     def optional_channels(self) -> frozenset[Channel]:
         """All but the nucleus; the protein is never looked at."""
         return frozenset({Channel.PROTEIN, Channel.ER, Channel.MICROTUBULES})
 
+    def prepare(self) -> None:
+        """Load the network.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no file of weights.
+        ValueError
+            If it is damaged or of another network, or there is no such device.
+        """
+        _load(self.weights, str(chosen_device(self.device)))
+
     def segment(self, fields: Sequence[Field]) -> list[Segmentation]:
         """Cells and nuclei of each field; fields of one size go through the network together.
 
         Where a field has neither microtubules nor ER, a cell is its nucleus.
         """
-        from hpa_cells.segmentation.tiles import infer_maps
-
-        device = _chosen_device(self.device)
+        device = chosen_device(self.device)
         network = _load(self.weights, str(device))
         um_per_px = network.settings.um_per_px
         images = [network_input(field, um_per_px) for field in fields]
@@ -75,7 +84,8 @@ class UNet:
         ]
 
 
-# A multiple of every stride, and more than a ResNet of 18 or 34 layers with four stages looks at.
+# A multiple of every stride, and more than a ResNet of 18 layers with four stages looks at (192 px); of what one of
+# 34 layers looks at, a few ten-thousandths are beyond it.
 _MARGIN_PX = 256
 
 
@@ -90,31 +100,7 @@ def _without_cytoplasm(maps: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _read_cells(field: Field, network: CellUNet, maps: NDArray[np.float32]) -> Segmentation:
     cells, nuclei = network.representation.decode(maps, um_per_px=network.settings.um_per_px)
-    return Segmentation(
-        field_id=field.field_id,
-        cells=_enlarged(cells, field),
-        nuclei=_enlarged(nuclei, field),
-        pixel_size_um=field.pixel_size_um,
-    )
-
-
-def _enlarged(labels: NDArray[np.int32], field: Field) -> NDArray[np.int32]:
-    size = (field.width_px, field.height_px)
-    return cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT).astype(np.int32, copy=False)
-
-
-def _chosen_device(name: str) -> torch.device:
-    import torch
-
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f"segmenter.device is {name}: give auto, cpu, cuda or cuda:N.") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"segmenter.device is {name}, but PyTorch finds no GPU here: give cpu or auto.")
-    return device
+    return at_field_size(field, cells=cells, nuclei=nuclei)
 
 
 # Once a process, not once a batch.

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hpa_cells.segmentation.field_size import at_field_size
 from hpa_cells.segmentation.nuclei import nucleus_mask, split_at_necks
 from hpa_cells.segmentation.outlines import cytoplasm_signal, grow_cells
 from hpa_cells.segmentation.postprocessing import disk, fill_holes, relabel, remove_small
@@ -83,6 +84,9 @@ class Watershed:
         """The protein, which is never looked at, and the ER."""
         return frozenset({Channel.PROTEIN, Channel.ER})
 
+    def prepare(self) -> None:
+        """Nothing: it needs no weights."""
+
     def segment(self, fields: Sequence[Field]) -> list[Segmentation]:
         """Cells and nuclei of each field; a field without nuclei has no cells."""
         return [self._segment(field) for field in fields]
@@ -108,12 +112,7 @@ class Watershed:
             cells, nuclei = relabel(remove_small(cells, self.min_cell_area_um2 * um**2), nuclei)
         else:
             cells = nuclei
-        return Segmentation(
-            field_id=field.field_id,
-            cells=_enlarged(cells, field),
-            nuclei=_enlarged(nuclei, field),
-            pixel_size_um=field.pixel_size_um,
-        )
+        return at_field_size(field, cells=cells, nuclei=nuclei)
 
     def _find_nuclei(self, stain: NDArray[np.float32], um: float) -> NDArray[np.int32]:
         mask = nucleus_mask(
@@ -137,8 +136,3 @@ def _shrunk(field: Field, channel: Channel, scale: float) -> NDArray[np.float32]
         return plane
     size = tuple(max(1, round(side * scale)) for side in (field.width_px, field.height_px))
     return cv2.resize(plane, size, interpolation=cv2.INTER_AREA).astype(np.float32, copy=False)
-
-
-def _enlarged(labels: NDArray[np.int32], field: Field) -> NDArray[np.int32]:
-    size = (field.width_px, field.height_px)
-    return cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT).astype(np.int32, copy=False)

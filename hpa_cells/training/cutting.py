@@ -108,6 +108,8 @@ def cut_fields(folder: Path, sources: Sequence[FieldSource], settings: CuttingSe
     ------
     ValueError
         If a field is broken and ``settings.broken`` is ``refuse``, or no field has a cell.
+    ValueError, OSError
+        If the segmenter lacks what it needs for any field.
     """
     folder = folder / _describe(folder, settings)
     ordered = sorted(sources, key=lambda source: source.field_id)
@@ -119,6 +121,7 @@ def cut_fields(folder: Path, sources: Sequence[FieldSource], settings: CuttingSe
     ]
     missing = [job for job in jobs if job.find() is None]
     if missing:
+        settings.segmenter.prepare()
         problems = list(_run(missing, settings.workers))
         _tell(problems, settings.broken, num_fields=len(ordered))
     # Of a shard whose fields are all broken, and dropped, nothing is written.

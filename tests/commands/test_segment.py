@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,7 +13,8 @@ from hpa_cells.commands.app import FieldsFailedError
 from hpa_cells.commands.segment import run
 from hpa_cells.commands.settings import compose
 from hpa_cells.fields import write_field
-from hpa_cells.segmentation import read_segmentation
+from hpa_cells.segmentation import Watershed, read_segmentation
+from hpa_cells.segmentation.hpacellseg import weights
 from hpa_cells.types import Field
 
 
@@ -116,3 +119,64 @@ def test_results_of_other_settings_are_not_mixed(fields: Path, tmp_path: Path) -
 def test_no_workers_are_refused(fields: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="`workers` is 0: give at least 1"):
         segment(fields, tmp_path / "out", "workers=0")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_weights_that_cannot_be_had_are_said_once(
+    fields: Path,
+    tmp_path: Path,
+    hpa_cells: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    workers: int,
+) -> None:
+    asked: list[str] = []
+
+    def refuse(address: str, *_: Any, **__: Any) -> None:
+        asked.append(address)
+        raise OSError("no connection")
+
+    monkeypatch.setattr(weights, "download", refuse)
+    out = tmp_path / "out"
+    ended = hpa_cells(
+        "segment",
+        f"fields={fields}",
+        f"out={out}",
+        "segmenter=hpacellseg",
+        f"segmenter.weights={tmp_path / 'weights'}",
+        "segmenter.device=cpu",
+        f"workers={workers}",
+    )
+    assert ended.status == 1
+    assert ended.stderr.count("does not exist") == 1
+    assert str(tmp_path / "weights" / "dpn_unet_nuclei_v1.pth") in ended.stderr
+    assert asked == [f"{weights.ADDRESS}/dpn_unet_nuclei_v1.pth"]
+    assert ended.stderr.count(asked[0]) == 1
+    assert not out.exists()
+
+
+def test_weights_that_are_damaged_are_said_once(
+    fields: Path, tmp_path: Path, hpa_cells: Callable[..., Any]
+) -> None:
+    broken = tmp_path / "unet.safetensors"
+    broken.write_bytes(b"\0" * 100)
+    out = tmp_path / "out"
+    ended = hpa_cells(
+        "segment", f"fields={fields}", f"out={out}", "segmenter=unet", f"segmenter.weights={broken}"
+    )
+    assert ended.status == 1
+    assert ended.stderr.count(str(broken)) == 1
+    assert not out.exists()
+
+
+def test_finished_fields_need_no_weights(
+    fields: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Watershed) -> None:
+        raise FileNotFoundError("The weights are gone.")
+
+    segment(fields, tmp_path / "out")
+    monkeypatch.setattr(Watershed, "prepare", refuse)
+    segment(fields, tmp_path / "out")
+    (tmp_path / "out" / "b_cells.png").unlink()
+    with pytest.raises(FileNotFoundError, match="are gone"):
+        segment(fields, tmp_path / "out")

@@ -31,6 +31,18 @@ def flat(shape: tuple[int, int], dtype: type = np.uint8) -> dict[Channel, NDArra
     return {channel: np.full(shape, 10 + channel, dtype) for channel in Channel}
 
 
+def test_a_tiff_of_floats_is_refused_by_name(tmp_path: Path) -> None:
+    """Also one with NaN, as processed images may have."""
+    source = written(tmp_path, flat((4, 5)), suffix="tif")
+    path = tmp_path / "f_blue.tif"
+    tifffile.imwrite(path, np.full((4, 5), np.nan, dtype=np.float32))
+    with pytest.raises(
+        ValueError, match=r"its pixels are float32, expected unsigned integers of 8 or 16 bits"
+    ) as caught:
+        read_field(source)
+    assert str(caught.value).startswith(f"Field f: {path} cannot be used")
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     height=st.integers(1, 40),

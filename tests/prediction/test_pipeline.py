@@ -204,6 +204,23 @@ def test_a_field_that_cannot_be_segmented(predict: Any, small_world: Any) -> Non
     assert len(table.fields) == 4
 
 
+class Unready(Precomputed):
+    """Lacks its weights."""
+
+    def prepare(self) -> None:
+        raise FileNotFoundError("The weights are missing: put them there.")
+
+
+def test_missing_weights_are_said_once_and_only_if_they_are_needed(
+    predict: Any, small_world: Any, sources: list[FieldSource]
+) -> None:
+    predict(sources=sources[:2])
+    unready = Unready(folder=small_world.masks)
+    assert predict(sources=sources[:2], segmenter=unready)[0] == []
+    with pytest.raises(FileNotFoundError, match="weights are missing"):
+        predict(segmenter=unready)
+
+
 def test_a_field_whose_score_is_no_number(predict: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Field f0 waits in the same batch as the others; only it is lost."""
 

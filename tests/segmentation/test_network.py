@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,10 +76,27 @@ def test_weights_of_something_else(
         read_network(other)
 
 
+def test_going_on_with_some_of_the_maps() -> None:
+    torch.manual_seed(0)
+    joint = CellUNet(replace(SMALL, representation="joint")).eval()
+    planes = torch.rand(1, 3, 64, 64)
+    names = [each.name for each in joint.representation.maps]
+    for representation in ("borders", "distances", "offsets"):
+        network = CellUNet(replace(SMALL, representation=representation)).eval()
+        network.take_weights(joint)
+        chosen = [names.index(each.name) for each in network.representation.maps]
+        with torch.inference_mode():
+            torch.testing.assert_close(network(planes), joint(planes)[:, chosen])
+        with pytest.raises(ValueError, match=f"a network for {representation} has no map of"):
+            joint.take_weights(network)
+    with pytest.raises(ValueError, match="build it alike"):
+        joint.take_weights(CellUNet(replace(SMALL, decoder_channels=[8, 8, 8, 8])))
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"representation": "dreams"}, "choose from borders, distances, offsets"),
+        ({"representation": "dreams"}, "choose from borders, distances, offsets, joint"),
         ({"decoder_channels": [8, 8]}, "has 2 stages: give 3 to 5"),
     ],
 )

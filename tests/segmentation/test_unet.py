@@ -146,7 +146,7 @@ def test_settings_that_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="tile_px is 100: give a multiple of 32"):
         UNet(tile_px=100)
     empty = Field(field_id="f", image=np.zeros((4, 8, 8), dtype=np.uint8), pixel_size_um=0.32)
-    with pytest.raises(ValueError, match="device is tpu9x: give auto"):
+    with pytest.raises(ValueError, match="device is 'tpu9x': give auto"):
         UNet(device="tpu9x").segment([empty])
     with pytest.raises(FileNotFoundError, match="does not exist"):
         UNet(device="cpu", weights=str(tmp_path / "none.safetensors")).segment([empty])

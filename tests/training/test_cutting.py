@@ -20,6 +20,9 @@ class Blocks:
 
     optional_channels: frozenset[Channel] = frozenset()
 
+    def prepare(self) -> None:
+        pass
+
     def segment(self, fields: list[Field]) -> list[Segmentation]:
         labels = [field.image[Channel.NUCLEUS].astype(np.int32) for field in fields]
         return [
@@ -150,3 +153,19 @@ def test_a_broken_field_is_refused_after_the_others_are_cut(folder: Path) -> Non
         assert sorted(store.rows_of_field()) == ["f01", "f02"]
     with pytest.raises(ValueError, match=r"1 of 5 fields are broken"):
         cut_fields(folder / "store", sources, SETTINGS)
+
+
+class Unready(Blocks):
+    """A segmenter without its weights."""
+
+    def prepare(self) -> None:
+        raise FileNotFoundError("The weights are missing: put them there.")
+
+
+def test_missing_weights_are_said_once_and_only_if_they_are_needed(folder: Path) -> None:
+    unready = replace(SETTINGS, segmenter=Unready(), broken="drop")
+    with pytest.raises(FileNotFoundError, match="weights are missing"):
+        cut_fields(folder / "store", find_fields(folder / "fields"), unready)
+    assert not list((folder / "store").rglob("*.npy"))
+    cut_fields(folder / "store", find_fields(folder / "fields"), replace(unready, segmenter=Blocks()))
+    cut_fields(folder / "store", find_fields(folder / "fields"), unready)

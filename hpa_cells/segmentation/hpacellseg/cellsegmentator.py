@@ -17,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from hpa_cells.segmentation.hpacellseg.inference import chosen_device, predict
+from hpa_cells.segmentation.devices import chosen_device
+from hpa_cells.segmentation.hpacellseg.inference import predict
 from hpa_cells.segmentation.hpacellseg.resampling import rescaled, unit_range
 from hpa_cells.segmentation.hpacellseg.weights import (
     CELLS,
@@ -35,8 +36,8 @@ log = logging.getLogger(__name__)
 Image = NDArray[Any]
 Prediction = NDArray[np.uint8]
 
-# Images that go through a network together.
-_BATCH_SIZE = 4
+# Side of the tiles that larger images go through a network in.
+_TILE_PX = 1024
 
 
 class CellSegmentator:
@@ -160,7 +161,7 @@ class CellSegmentator:
 
     def _predict(self, network: nn.Module, images: list[Image]) -> list[Prediction]:
         small = [self._shrunk(image, index) for index, image in enumerate(images)]
-        found = predict(network, small, margin=self.padding, batch_size=_BATCH_SIZE, half=False)
+        found = predict(network, small, margin=self.padding, half=False, tile_px=_TILE_PX)
         return [_restored(each, *image.shape[:2]) for each, image in zip(found, images, strict=True)]
 
     def _shrunk(self, image: Image, index: int) -> NDArray[np.float32]:

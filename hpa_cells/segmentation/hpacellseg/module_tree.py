@@ -11,10 +11,11 @@ from hpa_cells.segmentation.hpacellseg.pickled import Record, StoredValues
 __all__ = ["StoredTensor", "stored_tensors"]
 
 # A DPN-92 U-Net has 370 modules, five deep, of at most 22 parts, and its tensors have 4 dimensions.
-_MAX_MODULES = 10_000
-_MAX_DEPTH = 50
-_MAX_PARTS = 1_000
-_MAX_NAME = 200
+# One part may be in many modules: these bound the names that come of it.
+_MAX_MODULES = 2_000
+_MAX_DEPTH = 10
+_MAX_PARTS = 100
+_MAX_NAME = 100
 _MAX_DIMENSIONS = 8
 # Beyond it, sizes do not fit the integers of torch.
 _MAX_SIZE = 2**48

@@ -15,6 +15,8 @@ import re
 from collections.abc import Iterator
 from typing import IO, Any, ClassVar, Final, NamedTuple, cast
 
+from hpa_cells.segmentation.hpacellseg.pickle_keys import KeyCheck
+
 __all__ = ["Record", "StoredValues", "load_records", "split_pickle"]
 
 # A DPN-92 U-Net takes 60,000 steps; a plain state dict 15,000.
@@ -22,15 +24,22 @@ _MAX_STEPS = 1_000_000
 # It names 20.
 _MAX_NAMES = 1_000
 
-# They reach into Python's registry of extensions, past the check of names.
-_REFUSED_STEPS = frozenset({"EXT1", "EXT2", "EXT4"})
+_REFUSED_STEPS = frozenset(
+    {
+        # They reach into Python's registry of extensions, past the check of names.
+        "EXT1", "EXT2", "EXT4",
+        # They take hashes, of which a pickle can make ones without end.
+        "ADDITEMS", "FROZENSET",
+    }
+)  # fmt: skip
 _MEMO_STEPS = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
 
 _RECORDED: Final = re.compile(
     r"""(torch\.nn|pytorch_zoo)(\.\w+)+                    # modules, and the classes of the published networks
     | torch\._utils\._rebuild_(tensor|tensor_v2|parameter)
     | torch\.\w+Storage | torch\.storage\.UntypedStorage
-    | torch\.(device|Size)""",
+    | torch\.(device|Size)
+    | (builtins|__builtin__)\.set                          # as the second protocol spells it, or not""",
     re.VERBOSE,
 )
 
@@ -71,20 +80,19 @@ class StoredValues(NamedTuple):
     num_values: int
 
 
-class _Mapping(dict[Any, Any]):
-    """An ordered dictionary without the attributes that a state dict hangs on it."""
+class _Mapping(dict[str, Any]):
+    """An ordered dictionary without the attributes that a state dict hangs on it.
+
+    It begins empty: its keys come by steps of the pickle, which are checked.
+    """
 
     __slots__ = ()
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def __setstate__(self, state: Any) -> None:
         pass
-
-
-_BUILT: Final[dict[str, type]] = {
-    "collections.OrderedDict": _Mapping,
-    "builtins.set": set,
-    "__builtin__.set": set,  # as the second protocol spells it
-}
 
 
 def split_pickle(stream: io.BytesIO | mmap.mmap) -> bytes:
@@ -95,28 +103,30 @@ def split_pickle(stream: io.BytesIO | mmap.mmap) -> bytes:
     Raises
     ------
     ValueError
-        If it is cut off, is no pickle, or has steps that a network's file never has.
+        If it is cut off, is no pickle, or has steps or keys that a network's file never has.
     """
     start = stream.tell()
+    keys = KeyCheck()
     for index, (step, argument) in enumerate(_steps(stream)):
-        if step in _REFUSED_STEPS:
-            raise ValueError(f"its pickle has the step {step}, which no network needs")
+        if step.name in _REFUSED_STEPS:
+            raise ValueError(f"its pickle has the step {step.name}, which no network needs")
         if index >= _MAX_STEPS:
             raise ValueError(f"its pickle has more than {_MAX_STEPS:,} steps")
         # The memo is a list as long as its largest index: a single step could claim all memory.
-        if step in _MEMO_STEPS and argument > _MAX_STEPS:
+        if step.name in _MEMO_STEPS and argument > _MAX_STEPS:
             raise ValueError(f"its pickle counts to {argument:,} in {index:,} steps")
+        keys.follow(step, argument)
     end = stream.tell()
     stream.seek(start)
     return stream.read(end - start)
 
 
-def _steps(stream: io.BytesIO | mmap.mmap) -> Iterator[tuple[str, Any]]:
-    """Name and argument of each step of a pickle."""
+def _steps(stream: io.BytesIO | mmap.mmap) -> Iterator[tuple[pickletools.OpcodeInfo, Any]]:
+    """Each step of a pickle and its argument."""
     try:
         # It reads, and asks for no more than both kinds of stream have.
         for step, argument, _ in pickletools.genops(cast(IO[bytes], stream)):
-            yield step.name, argument
+            yield step, argument
     except ValueError as error:
         raise ValueError(f"its pickle is cut off or damaged ({error})") from error
 
@@ -138,8 +148,8 @@ def load_records(data: bytes) -> Any:
 class _Recorder(pickle.Unpickler):
     """Records in place of all that a pickle names.
 
-    No step of the pickle can change what is given out here: `set` is built in, and the other classes send a
-    state to their own ``__setstate__``, which wants an instance.
+    No step of the pickle can change what is given out here: the classes send a state to their own
+    ``__setstate__``, which wants an instance.
     """
 
     def __init__(self, stream: io.BytesIO) -> None:
@@ -148,8 +158,8 @@ class _Recorder(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> type:
         full_name = f"{module}.{name}"
-        if full_name in _BUILT:
-            return _BUILT[full_name]
+        if full_name == "collections.OrderedDict":
+            return _Mapping
         if not _RECORDED.fullmatch(full_name):
             raise pickle.UnpicklingError(f"it names {full_name[:80]!r}, which is no part of a network")
         if full_name not in self._classes:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hpa_cells.segmentation.field_size import at_field_size
 from hpa_cells.segmentation.hpacellseg.resampling import rescaled, unit_range
+from hpa_cells.segmentation.tiles import check_tile_px
 from hpa_cells.types import Channel, Field, Segmentation
 
 if TYPE_CHECKING:
@@ -39,44 +40,54 @@ class HpaCellSeg:
     device
         ``cpu``, ``cuda``, ``cuda:1`` ...; ``auto`` takes a GPU where there is one.
     half
-        Whether to compute in 16 bits on a GPU: faster, and nearly the same. A CPU always takes 32.
-    batch_size
-        Fields that go through a network at a time.
+        Whether to compute in 16 bits: faster on a GPU and on a recent CPU, and nearly the same.
+    tile_px
+        Side, at the networks' scale, of the tiles that larger fields go through them in: bounds the memory.
     """
 
     weights: str | None = None
     with_er: bool = True
     device: str = "auto"
     half: bool = False
-    batch_size: int = 4
+    tile_px: int = 1024
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ValueError(f"segmenter.batch_size is {self.batch_size}: give at least 1.")
+        check_tile_px(self.tile_px)
 
     @property
     def optional_channels(self) -> frozenset[Channel]:
         """The protein, which is never looked at, and the ER for the network that does without."""
         return frozenset({Channel.PROTEIN} if self.with_er else {Channel.PROTEIN, Channel.ER})
 
+    def prepare(self) -> None:
+        """Load the networks, and download them where they are missing.
+
+        Raises
+        ------
+        FileNotFoundError
+            If they are not there and the download fails.
+        ValueError
+            If a file of them is damaged, or there is no such device.
+        """
+        _networks(self.weights, self.with_er, self.device)
+
     def segment(self, fields: Sequence[Field]) -> list[Segmentation]:
         """Cells and nuclei of each field; fields of one size at 0.32 um go through together."""
         from hpa_cells.segmentation.hpacellseg.inference import predict
         from hpa_cells.segmentation.hpacellseg.labels import label_predictions
 
-        nuclei_network, cell_network = _networks(self.weights, self.with_er, self.device)
-        segmentations = []
-        for start in range(0, len(fields), self.batch_size):
-            batch = fields[start : start + self.batch_size]
-            images = [_network_image(field, with_er=self.with_er) for field in batch]
-            nuclei_only = [np.repeat(image[..., 2:], 3, axis=2) for image in images]
-            nuclei_found, cells_found = (
-                predict(network, each, margin=True, batch_size=self.batch_size, half=self.half)
-                for network, each in ((nuclei_network, nuclei_only), (cell_network, images))
+        images = [_network_image(field, with_er=self.with_er) for field in fields]
+        nuclei_only = [np.repeat(image[..., 2:], 3, axis=2) for image in images]
+        nuclei_found, cells_found = (
+            predict(network, each, margin=True, half=self.half, tile_px=self.tile_px)
+            for network, each in zip(
+                _networks(self.weights, self.with_er, self.device), (nuclei_only, images), strict=True
             )
-            for field, *found in zip(batch, nuclei_found, cells_found, strict=True):
-                nuclei, cells = label_predictions(*map(_as_bytes, found), um_per_px=_UM_PER_PX)
-                segmentations.append(_segmentation(field, nuclei, cells))
+        )
+        segmentations = []
+        for field, *found in zip(fields, nuclei_found, cells_found, strict=True):
+            nuclei, cells = label_predictions(*map(_as_bytes, found), um_per_px=_UM_PER_PX)
+            segmentations.append(at_field_size(field, cells=cells, nuclei=nuclei))
         return segmentations
 
 
@@ -84,7 +95,7 @@ class HpaCellSeg:
 @lru_cache(maxsize=2)
 def _networks(weights: str | None, with_er: bool, device: str) -> tuple[DPNUNet, DPNUNet]:
     """The nuclei's network and the cells'."""
-    from hpa_cells.segmentation.hpacellseg.inference import chosen_device
+    from hpa_cells.segmentation.devices import chosen_device
     from hpa_cells.segmentation.hpacellseg.weights import (
         CELLS,
         CELLS_WITHOUT_ER,
@@ -119,14 +130,3 @@ def _as_bytes(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
     rounded = np.rint(probabilities * 255).astype(np.uint8)
     rounded[..., 0] = 0
     return rounded
-
-
-def _segmentation(field: Field, nuclei: NDArray[np.int32], cells: NDArray[np.int32]) -> Segmentation:
-    size = (field.width_px, field.height_px)
-    enlarged: list[Any] = [
-        cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT).astype(np.int32, copy=False)
-        for labels in (nuclei, cells)
-    ]
-    return Segmentation(
-        field_id=field.field_id, nuclei=enlarged[0], cells=enlarged[1], pixel_size_um=field.pixel_size_um
-    )

@@ -100,20 +100,29 @@ def _obtain(name: str, folder: Path, kept: Path) -> None:
                 f"{given} does not exist, and downloading {ADDRESS}/{name} failed ({error}): download it on a "
                 f"machine that is online and put it there, or set `{FOLDER_VARIABLE}` to the folder that has it."
             ) from error
-        convert(Path(scratch) / name, kept)
+        convert(Path(scratch) / name, kept, called=f"{ADDRESS}/{name}, downloaded for {kept},")
 
 
-def convert(path: Path, kept: Path) -> None:
+def convert(path: Path, kept: Path, *, called: str | None = None) -> None:
     """Write the network of a file as safetensors.
 
     The metadata has the checksums of the numbers and of the file they came from, and that file's name.
+
+    Parameters
+    ----------
+    path
+        As for `read_network`.
+    kept
+        The new file.
+    called
+        What an error calls the file; None for its path.
 
     Raises
     ------
     ValueError
         If the file is damaged or does not hold such a network.
     """
-    tensors = _weights(read_network(path))
+    tensors = _weights(read_network(path, called=called))
     with path.open("rb") as file:
         source_sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     metadata = {
@@ -128,13 +137,15 @@ def convert(path: Path, kept: Path) -> None:
     log.info("The network of %s is kept in %s", path.name, kept)
 
 
-def read_network(path: Path) -> DPNUNet:
+def read_network(path: Path, *, called: str | None = None) -> DPNUNet:
     """The network of a file, in evaluation mode, on the CPU, in float32.
 
     Parameters
     ----------
     path
         safetensors, or what ``torch.save`` wrote of a whole module, also in DataParallel, or of a state dict.
+    called
+        What an error calls the file; None for its path.
 
     Raises
     ------
@@ -153,8 +164,8 @@ def read_network(path: Path) -> DPNUNet:
         _fill(network, tensors)
     except ValueError as error:
         raise ValueError(
-            f"{path} is not a network of hpacellseg: {error}. Wanted is a DPN-92 U-Net, as in {NUCLEI}, {CELLS} or "
-            f"{CELLS_WITHOUT_ER}: download it again from {ADDRESS}."
+            f"{called or path} is not a network of hpacellseg: {error}. Wanted is a DPN-92 U-Net, as in {NUCLEI}, "
+            f"{CELLS} or {CELLS_WITHOUT_ER}: delete it or download it again from {ADDRESS}."
         ) from error
     return network.eval()
 

@@ -31,7 +31,7 @@ class Joint:
     parts: dict[str, Representation] = field(
         default_factory=lambda: {"borders": Borders(), "distances": Distances(), "offsets": Offsets()}
     )
-    reader: str = "offsets"
+    reader: str = "distances"
 
     @property
     def maps(self) -> tuple[OutputMap, ...]:

@@ -77,7 +77,7 @@ def test_modules_that_double_have_an_end() -> None:
         (module(_modules={"a": 1.5}), "a in it is float, not a module"),
         ({1: tensor()}, "no name but int"),
         ({"a" * 999: tensor()}, "a very long one"),
-        (module(_parameters={str(index): tensor() for index in range(1001)}), "no module"),
+        (module(_parameters={str(index): tensor() for index in range(101)}), "no module"),
         ({"a": tensor(shape=(0,) * 9, strides=(1,) * 9)}, "not a tensor"),
         ({"a": tensor(shape=(2**40, 2**40), strides=(0, 0))}, "not a tensor"),
         ({"a": tensor(shape=(2, -3))}, "not a tensor"),

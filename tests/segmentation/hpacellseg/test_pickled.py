@@ -48,8 +48,26 @@ class Extended:
 
 
 def test_plain_values_come_back() -> None:
-    values = {"a": [1, 2.5, None, True, (3, "x")], "b": OrderedDict(c="d"), "e": {1, 2}}
+    values = {"a": [1, 2.5, None, True, (3, "x")], "b": OrderedDict(c="d")}
     assert read(pickle.dumps(values, protocol=2)) == values
+
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda each: st.lists(each) | st.tuples(each, each) | st.tuples() | st.dictionaries(st.text(), each),
+)
+
+
+@given(PLAIN, st.integers(0, 5))
+def test_whatever_is_plain_comes_back(value: Any, protocol: int) -> None:
+    assert read(pickle.dumps([value, value], protocol=protocol)) == [value, value]
+
+
+def test_a_set_becomes_a_record() -> None:
+    found = read(pickle.dumps({"a", "b"}, protocol=2))
+    assert isinstance(found, Record)
+    assert found.name.endswith(".set")
+    assert set(found.args[0]) == {"a", "b"}
 
 
 def test_a_module_becomes_a_record_of_what_is_said_of_it() -> None:
@@ -141,7 +159,6 @@ def test_a_large_index_makes_no_large_memo() -> None:
         b"\x80\x02" + name("torch.nn.Module") + b"K\x01a.",  # appends to a class
         b"\x80\x02K\x01)R.",  # calls a number
         b"\x80\x02K\x01}b.",  # gives a state to a number
-        b"\x80\x02}]K\x01s.",  # a list as a key
     ],
 )
 def test_nonsense_is_a_plain_error(data: bytes) -> None:
@@ -174,6 +191,51 @@ def test_a_reference_that_is_endless_to_print_is_refused_at_once() -> None:
     )
     with pytest.raises(ValueError, match="refers to a list"):
         read(b"\x80\x02]q\x00" + doubled + b"Q.")
+
+
+# A tuple that has twice a tuple that has twice a tuple ...: its hash takes 2**59 steps.
+DOUBLED = b"K\x01" + b"2\x86" * 59
+DEEP = b")" + b"\x85" * 500_000
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        b"}" + DOUBLED + b"Ns",
+        b"}(" + text("a") + b"N" + DOUBLED + b"Nu",
+        b"(" + DOUBLED + b"Nd",
+        b"}" + DOUBLED + b"q\x00h\x00Ns",
+        b"}" + DOUBLED + b"\x94j\x00\x00\x00\x00Ns",
+        name("collections.OrderedDict") + b")R" + DOUBLED + b"Ns",
+        b"}" + DEEP + b"Ns",
+        b"}]K\x01s",
+        b"}K\x01Ns",
+        b"}\x8a\x08" + (2**61 - 1).to_bytes(8, "little") + b"Ns",
+    ],
+)
+def test_keys_are_texts(steps: bytes) -> None:
+    with pytest.raises(ValueError, match="a key that is no text"):
+        read(b"\x80\x02" + steps + b".")
+
+
+@pytest.mark.parametrize(
+    ("steps", "found"),
+    [
+        (b"\x8f(" + DOUBLED + b"\x90", "ADDITEMS"),
+        (b"(" + DOUBLED + b"\x91", "FROZENSET"),
+        (name("collections.OrderedDict") + b"]]" + DOUBLED + b"aNaa\x85R", "damaged or hostile"),
+        (name("collections.OrderedDict") + b"]" + DOUBLED + b"a\x85R", "damaged or hostile"),
+    ],
+)
+def test_nothing_else_takes_a_hash(steps: bytes, found: str) -> None:
+    with pytest.raises(ValueError, match=found):
+        read(b"\x80\x04" + steps + b".")
+
+
+@pytest.mark.parametrize("kind", ["builtins.set", "torch.Size", "torch.nn.Module"])
+def test_a_record_of_endless_things_is_made_at_once(kind: str) -> None:
+    found = read(b"\x80\x02" + name(kind) + b"]" + DOUBLED + b"a\x85R.")
+    assert isinstance(found, Record)
 
 
 def test_very_many_names_are_refused() -> None:

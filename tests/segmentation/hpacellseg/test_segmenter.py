@@ -86,18 +86,30 @@ def test_any_shape_depth_and_pixel_size(height: int, width: int, pixel_size_um: 
 def test_fields_do_not_change_one_another() -> None:
     shapes = [(1040, 1800), (1800, 1040), (1040, 1800), (700, 1800)]
     fields = [made_up_field(*shape, field_id=f"f{index}") for index, shape in enumerate(shapes)]
-    together = HpaCellSeg(batch_size=3).segment(fields)
+    together = HpaCellSeg().segment(fields)
     for field, found in zip(fields, together, strict=True):
-        [alone] = HpaCellSeg(batch_size=1).segment([field])
+        [alone] = HpaCellSeg().segment([field])
         assert found.field_id == field.field_id
         np.testing.assert_array_equal(found.cells, alone.cells)
         np.testing.assert_array_equal(found.nuclei, alone.nuclei)
 
 
 def test_fields_of_one_size_go_through_together(networks: tuple[Reads, Reads]) -> None:
-    HpaCellSeg(batch_size=2).segment([made_up_field()] * 3)
+    HpaCellSeg().segment([made_up_field()] * 3)
     for network in networks:
-        assert [shape[0] for shape in network.batches] == [2, 1]
+        assert [shape[0] for shape in network.batches] == [3]
+
+
+def test_a_large_field_goes_through_in_tiles(networks: tuple[Reads, Reads]) -> None:
+    field = made_up_field(400, 1300, 0.32)
+    [whole] = HpaCellSeg().segment([field])
+    [tiled] = HpaCellSeg(tile_px=256).segment([field])
+    np.testing.assert_array_equal(tiled.cells, whole.cells)
+    np.testing.assert_array_equal(tiled.nuclei, whole.nuclei)
+    for network in networks:
+        assert network.batches[0] == (1, 3, 448, 1344)  # with a margin, in multiples of 32
+        assert len(network.batches[1:]) == 2 * 6
+        assert max(network.batches[1:]) == (1, 3, 448, 896)
 
 
 def test_each_network_sees_its_channels(
@@ -145,8 +157,9 @@ def test_it_travels_to_other_processes() -> None:
 
 
 def test_settings_are_checked() -> None:
-    with pytest.raises(ValueError, match=r"segmenter\.batch_size is 0"):
-        HpaCellSeg(batch_size=0)
+    for tile_px in (0, 128, 1000):
+        with pytest.raises(ValueError, match=rf"segmenter\.tile_px is {tile_px}: give a multiple of 32"):
+            HpaCellSeg(tile_px=tile_px)
 
 
 @pytest.mark.parametrize(("with_er", "cell_file"), [(True, CELLS), (False, CELLS_WITHOUT_ER)])

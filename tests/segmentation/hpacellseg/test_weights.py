@@ -131,8 +131,13 @@ def test_a_page_in_place_of_the_file_leaves_nothing(
     tmp_path: Path, narrow: DPNUNet, record_online: Path
 ) -> None:
     (record_online / NUCLEI).write_text("<html>Sign in to the network of the hotel</html>")
-    with pytest.raises(ValueError, match="neither format"):
+    with pytest.raises(ValueError, match="neither format") as caught:
         published_network(NUCLEI, tmp_path / "weights")
+    kept = tmp_path / "weights" / "dpn_unet_nuclei_v1.safetensors"
+    assert str(caught.value).startswith(
+        f"{weights.ADDRESS}/{NUCLEI}, downloaded for {kept}, is not a network"
+    )
+    assert ".download." not in str(caught.value)
     assert list((tmp_path / "weights").iterdir()) == []
 
 

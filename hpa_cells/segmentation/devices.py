@@ -1,0 +1,50 @@
+"""Where the networks of segmenters run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["chosen_device"]
+
+_KINDS: Final = ("cpu", "cuda", "mps")
+
+
+def chosen_device(name: str) -> torch.device:
+    """The device of that name; ``auto`` is a GPU where there is one.
+
+    Parameters
+    ----------
+    name
+        ``auto``, ``cpu``, ``cuda``, ``cuda:1`` ... or ``mps``.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name.
+
+    Examples
+    --------
+    >>> chosen_device("cpu")
+    device(type='cpu')
+    """
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in _KINDS:
+        raise ValueError(f"The device is {name!r}: give auto, cpu, cuda or cuda:0.")
+    num_gpus = torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= num_gpus:
+        raise ValueError(
+            f"The device is {name!r}, but torch finds {num_gpus or 'no'} GPU here: give cpu or auto."
+        )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ValueError(f"The device is {name!r}, but torch finds no Metal here: give cpu or auto.")
+    return device
