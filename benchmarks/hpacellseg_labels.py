@@ -106,10 +106,13 @@ def simulated(num_fields: int) -> Iterator[tuple[Prediction, Prediction]]:
 
 def from_masks(paths: list[Path]) -> Iterator[tuple[Prediction, Prediction]]:
     """The same from label images of cells; for the nucleus, the inner part of each cell."""
-    for index, path in enumerate(paths):
-        cells = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    yield from from_labels([cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in paths])
+
+
+def from_labels(images: list[NDArray[Any]]) -> Iterator[tuple[Prediction, Prediction]]:
+    for index, cells in enumerate(images):
         side = tuple(round(px / FACTOR) for px in cells.shape[::-1])
-        cells = cv2.resize(cells, side, interpolation=cv2.INTER_NEAREST).astype(np.int32)
+        cells = cv2.resize(cells, side, interpolation=cv2.INTER_NEAREST_EXACT).astype(np.int32)
         rng = np.random.default_rng(index)
         yield soft_prediction(inner_parts(cells), rng), soft_prediction(cells, rng)
 

@@ -30,8 +30,8 @@ def fields(tmp_path: Path) -> Path:
     return tmp_path / "fields"
 
 
-def segment(fields: Path, out: Path, *overrides: str) -> None:
-    run(compose("segment", [f"fields={fields}", f"out={out}", *overrides]))
+def segment(fields: Path, out: Path, *overrides: str, segmenter: str = "watershed") -> None:
+    run(compose("segment", [f"fields={fields}", f"out={out}", f"segmenter={segmenter}", *overrides]))
 
 
 def failures(out: Path) -> pd.DataFrame:
@@ -102,7 +102,10 @@ def test_masks_made_elsewhere_are_checked_and_copied(fields: Path, tmp_path: Pat
     (tmp_path / "first" / "b_cells.png").unlink()
     with pytest.raises(FieldsFailedError, match=r"1 of 3 fields failed.*add b_cells\.png"):
         segment(
-            fields, tmp_path / "second", "segmenter=precomputed", f"segmenter.folder={tmp_path / 'first'}"
+            fields,
+            tmp_path / "second",
+            f"segmenter.folder={tmp_path / 'first'}",
+            segmenter="precomputed",
         )
     assert failures(tmp_path / "second")["stage"].tolist() == ["segment"]
     assert (tmp_path / "second" / "a_cells.png").read_bytes() == (
