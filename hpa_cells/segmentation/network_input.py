@@ -16,6 +16,7 @@ __all__ = [
     "network_input",
     "rescaled_channels",
     "scaled_shape",
+    "shows_nuclei_only",
     "to_range",
 ]
 
@@ -25,6 +26,8 @@ NETWORK_CHANNELS: Final = (Channel.MICROTUBULES, Channel.ER, Channel.NUCLEUS)
 _DARK_QUANTILE, _BRIGHT_QUANTILE = 0.005, 0.995
 # Specks of dirt above the bright end are told from cells no better for being brighter still.
 _MOST = 1.5
+# In units of an 8-bit image; below it, what differs is the rounding of resizing.
+_LEAST_SPAN = 0.02
 
 
 def scaled_shape(field: Field, um_per_px: float) -> tuple[int, int]:
@@ -64,9 +67,14 @@ def to_range(planes: NDArray[np.float32], ends: NDArray[np.float32]) -> NDArray[
     """
     dark, bright = ends[:, :1, None], ends[:, 1:, None]
     span = bright - dark
-    relative = np.divide(planes - dark, span, out=np.zeros_like(planes), where=span > 0)
+    relative = np.divide(planes - dark, span, out=np.zeros_like(planes), where=span > _LEAST_SPAN)
     scaled: NDArray[np.float32] = np.sqrt(np.clip(relative, 0, _MOST, out=relative), out=relative)
     return scaled
+
+
+def shows_nuclei_only(planes: NDArray[np.float32]) -> bool:
+    """Whether (3, h, w) channels, as `network_input` gives them, hold neither microtubules nor ER."""
+    return not planes[: NETWORK_CHANNELS.index(Channel.NUCLEUS)].any()
 
 
 def network_input(field: Field, um_per_px: float) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hpa_cells.segmentation.devices import chosen_device
 from hpa_cells.segmentation.field_size import at_field_size
-from hpa_cells.segmentation.network_input import NETWORK_CHANNELS, network_input
+from hpa_cells.segmentation.network_input import network_input, shows_nuclei_only
 from hpa_cells.segmentation.tiles import check_tile_px, infer_maps
 from hpa_cells.types import Channel, Field, Segmentation
 
@@ -79,7 +79,7 @@ class UNet:
             network, images, device=device, half=self.half, tile_px=self.tile_px, margin_px=_MARGIN_PX
         )
         return [
-            _read_cells(field, network, _without_cytoplasm(each) if _shows_nuclei_only(image) else each)
+            _read_cells(field, network, each, nuclei_only=shows_nuclei_only(image))
             for field, image, each in zip(fields, images, maps, strict=True)
         ]
 
@@ -89,17 +89,12 @@ class UNet:
 _MARGIN_PX = 256
 
 
-def _shows_nuclei_only(image: NDArray[np.float32]) -> bool:
-    return not image[: NETWORK_CHANNELS.index(Channel.NUCLEUS)].any()
-
-
-def _without_cytoplasm(maps: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The maps where nothing shows how far cells reach: each cell is its nucleus, no guess."""
-    return np.concatenate([maps[:1], maps[:1], maps[2:]])
-
-
-def _read_cells(field: Field, network: CellUNet, maps: NDArray[np.float32]) -> Segmentation:
-    cells, nuclei = network.representation.decode(maps, um_per_px=network.settings.um_per_px)
+def _read_cells(
+    field: Field, network: CellUNet, maps: NDArray[np.float32], *, nuclei_only: bool
+) -> Segmentation:
+    cells, nuclei = network.representation.decode(
+        maps, um_per_px=network.settings.um_per_px, nuclei_only=nuclei_only
+    )
     return at_field_size(field, cells=cells, nuclei=nuclei)
 
 

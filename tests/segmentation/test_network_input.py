@@ -52,6 +52,10 @@ def test_gain_and_offset_change_nothing() -> None:
     )
 
 
-def test_a_flat_channel_is_zero() -> None:
-    planes = np.full((3, 32, 32), 7, dtype=np.float32)
-    assert not to_range(planes, intensity_range(planes)).any()
+@pytest.mark.parametrize("pixel_size_um", [0.08, 0.1, 0.3, 0.65])
+def test_a_flat_channel_is_zero(pixel_size_um: float) -> None:
+    """Also where resizing it leaves differences in the last digit."""
+    for value, kind in ((255, np.uint8), (7, np.uint8), (65535, np.uint16)):
+        image = np.full((4, 100, 130), value, dtype=kind)
+        field = Field(field_id="flat", image=image, pixel_size_um=pixel_size_um)
+        assert not network_input(field, 0.32).any()

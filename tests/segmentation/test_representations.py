@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -65,6 +66,23 @@ def test_two_nuclei_of_one_cell_stay_together() -> None:
         maps = representation.targets(cells, nuclei, um_per_px=UM_PER_PX)
         found, _ = representation.decode(maps, um_per_px=UM_PER_PX)
         assert found.max() == 1, name
+
+
+@every_representation
+def test_nuclei_alone(representation: Representation) -> None:
+    """What the maps of cells say is of no account, and nuclei may be smaller than a cell."""
+    nuclei = np.zeros((160, 200), dtype=np.int32)
+    for number, (row, column, radius_px) in enumerate(
+        [(40, 40, 20), (40, 78, 20), (100, 120, 25), (130, 30, 8)], 1
+    ):
+        cv2.circle(nuclei, (column, row), radius_px, number, -1)  # the last has 20 um2
+    maps = representation.targets(nuclei, nuclei, um_per_px=UM_PER_PX)
+    for index, each in enumerate(representation.maps):
+        if each.part == "cells":
+            maps[index] = np.random.default_rng(0).random(nuclei.shape)
+    cells, found = representation.decode(maps, um_per_px=UM_PER_PX, nuclei_only=True)
+    assert score_instances([(found, nuclei)], iou_thresholds=[0.8])["f1"].item() == 1
+    assert ((cells > 0) & (found == 0)).mean() < 0.01
 
 
 @every_representation

@@ -17,6 +17,7 @@ from hpa_cells.segmentation.representations.shared import (
     REGIONS,
     connected,
     merge_weak_frontiers,
+    nuclei_for_cells,
     regions,
     tidy,
 )
@@ -52,14 +53,18 @@ class Borders:
         rims = (_rim(labels, self.rim_um / um_per_px) for labels in (nuclei, cells))
         return np.stack([*regions(cells, nuclei), *rims])
 
-    def decode(self, maps: NDArray[np.float32], *, um_per_px: float) -> tuple[LabelImage, LabelImage]:
+    def decode(
+        self, maps: NDArray[np.float32], *, um_per_px: float, nuclei_only: bool = False
+    ) -> tuple[LabelImage, LabelImage]:
         """See `Representation.decode`."""
+        if nuclei_only:
+            maps = nuclei_for_cells(self.maps, maps)
         nucleus, cell, nucleus_rim, cell_rim = maps
         seeds = connected((nucleus > 0.5) & (nucleus_rim < 0.5))
         nuclei = flood(nucleus_rim - nucleus, seeds, within=nucleus > 0.5)
         cells = flood(cell_rim - cell, nuclei, within=(cell > 0.5) | (nuclei > 0))
         cells = merge_weak_frontiers(cells, cell_rim, least=_LEAST_FRONTIER)
-        return tidy(cells, np.where(nuclei > 0, cells, 0), um_per_px=um_per_px)
+        return tidy(cells, np.where(nuclei > 0, cells, 0), um_per_px=um_per_px, nuclei_only=nuclei_only)
 
 
 def _rim(labels: LabelImage, width_px: float) -> NDArray[np.float32]:

@@ -14,6 +14,7 @@ from hpa_cells.segmentation.representations.shared import (
     REGIONS,
     connected,
     merge_weak_frontiers,
+    nuclei_for_cells,
     regions,
     tidy,
 )
@@ -54,13 +55,17 @@ class Distances:
         )
         return np.stack([*regions(cells, nuclei), *depths])
 
-    def decode(self, maps: NDArray[np.float32], *, um_per_px: float) -> tuple[LabelImage, LabelImage]:
+    def decode(
+        self, maps: NDArray[np.float32], *, um_per_px: float, nuclei_only: bool = False
+    ) -> tuple[LabelImage, LabelImage]:
         """See `Representation.decode`."""
+        if nuclei_only:
+            maps = nuclei_for_cells(self.maps, maps)
         nucleus, cell, nucleus_depth, cell_depth = maps
         nuclei = flood(-nucleus_depth, _seeds(nucleus > 0.5, nucleus_depth), within=nucleus > 0.5)
         cells = flood(-cell_depth, nuclei, within=(cell > 0.5) | (nuclei > 0))
         cells = merge_weak_frontiers(cells, 1 - cell_depth, least=1 - _LEAST_FRONTIER)
-        return tidy(cells, np.where(nuclei > 0, cells, 0), um_per_px=um_per_px)
+        return tidy(cells, np.where(nuclei > 0, cells, 0), um_per_px=um_per_px, nuclei_only=nuclei_only)
 
 
 def _seeds(nucleus: NDArray[np.bool_], depth: NDArray[np.float32]) -> LabelImage:

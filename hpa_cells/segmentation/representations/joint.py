@@ -45,16 +45,12 @@ class Joint:
         )
         return np.concatenate([np.stack(regions(cells, nuclei)), *further])
 
-    def decode(self, maps: NDArray[np.float32], *, um_per_px: float) -> tuple[LabelImage, LabelImage]:
-        """See `Representation.decode`."""
-        return self.read(self.reader, maps, um_per_px=um_per_px)
-
-    def read(
-        self, reader: str, maps: NDArray[np.float32], *, um_per_px: float
+    def decode(
+        self, maps: NDArray[np.float32], *, um_per_px: float, nuclei_only: bool = False
     ) -> tuple[LabelImage, LabelImage]:
-        """Cells and nuclei from the maps of one part."""
-        own = self.maps_of(reader, maps)
-        return self.parts[reader].decode(own, um_per_px=um_per_px)
+        """See `Representation.decode`."""
+        own = self.maps_of(self.reader, maps)
+        return self.parts[self.reader].decode(own, um_per_px=um_per_px, nuclei_only=nuclei_only)
 
     def maps_of(self, name: str, maps: NDArray[np.float32]) -> NDArray[np.float32]:
         """(T, h, w), those of a part."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hpa_cells.segmentation.postprocessing import disk, spread
 from hpa_cells.segmentation.representations.protocol import LabelImage, OutputMap
-from hpa_cells.segmentation.representations.shared import REGIONS, connected, regions, tidy
+from hpa_cells.segmentation.representations.shared import REGIONS, connected, nuclei_for_cells, regions, tidy
 
 __all__ = ["Offsets"]
 
@@ -60,15 +60,24 @@ class Offsets:
         )
         return np.stack([*regions(cells, nuclei), *offsets]).astype(np.float32)
 
-    def decode(self, maps: NDArray[np.float32], *, um_per_px: float) -> tuple[LabelImage, LabelImage]:
+    def decode(
+        self, maps: NDArray[np.float32], *, um_per_px: float, nuclei_only: bool = False
+    ) -> tuple[LabelImage, LabelImage]:
         """See `Representation.decode`."""
+        if nuclei_only:
+            maps = nuclei_for_cells(self.maps, maps)
         nucleus, cell = maps[0] > 0.5, maps[1] > 0.5
         aims = _aims(maps[2:] * np.float32(self.unit_um / um_per_px))
         seeds = self._seeds(aims, nucleus, um_per_px)
         if not seeds.any():
             return np.zeros_like(seeds), np.zeros_like(seeds)
         owner = spread(seeds)[0].ravel()[aims]
-        return tidy(np.where(cell | nucleus, owner, 0), np.where(nucleus, owner, 0), um_per_px=um_per_px)
+        return tidy(
+            np.where(cell | nucleus, owner, 0),
+            np.where(nucleus, owner, 0),
+            um_per_px=um_per_px,
+            nuclei_only=nuclei_only,
+        )
 
     def _seeds(self, aims: NDArray[np.intp], nucleus: NDArray[np.bool_], um_per_px: float) -> LabelImage:
         """(h, w) int32, a few pixels with an id at the middle of each nucleus."""

@@ -60,13 +60,17 @@ class Representation(Protocol):
         """
         ...
 
-    def decode(self, maps: NDArray[np.float32], *, um_per_px: float) -> tuple[LabelImage, LabelImage]:
+    def decode(
+        self, maps: NDArray[np.float32], *, um_per_px: float, nuclei_only: bool = False
+    ) -> tuple[LabelImage, LabelImage]:
         """Cells and nuclei.
 
         Parameters
         ----------
         maps
             (T, h, w) float32; probabilities as such, not as logits.
+        nuclei_only
+            Nothing shows how far cells reach: each is its nucleus, and maps of cells are not looked at.
 
         Returns
         -------

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hpa_cells.segmentation.postprocessing import fill_gaps, keep_pieces, relabel, remove_small
 from hpa_cells.segmentation.representations.protocol import LabelImage, OutputMap
 
-__all__ = ["REGIONS", "connected", "merge_weak_frontiers", "regions", "tidy"]
+__all__ = ["REGIONS", "connected", "merge_weak_frontiers", "nuclei_for_cells", "regions", "tidy"]
 
 REGIONS: Final = (
     OutputMap(name="nucleus", part="nuclei", is_probability=True),
@@ -68,13 +68,23 @@ def merge_weak_frontiers(labels: LabelImage, strength: NDArray[np.float32], *, l
     return owner[labels]
 
 
-def tidy(cells: LabelImage, nuclei: LabelImage, *, um_per_px: float) -> tuple[LabelImage, LabelImage]:
+def nuclei_for_cells(named: tuple[OutputMap, ...], maps: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(T, h, w) `maps`, with those of cells replaced by those of nuclei that are called alike."""
+    names = [each.name for each in named]
+    return maps[[names.index(name.replace("cell", "nucleus")) for name in names]]
+
+
+def tidy(
+    cells: LabelImage, nuclei: LabelImage, *, um_per_px: float, nuclei_only: bool
+) -> tuple[LabelImage, LabelImage]:
     """Whole cells, each with its nucleus; specks, holes and pieces without a nucleus are gone.
 
     Parameters
     ----------
     cells, nuclei
         (h, w) int32 with ids in common.
+    nuclei_only
+        Whether cells are their nuclei: they may then be as small.
 
     Returns
     -------
@@ -86,7 +96,8 @@ def tidy(cells: LabelImage, nuclei: LabelImage, *, um_per_px: float) -> tuple[La
     cells = np.where(nuclei > 0, nuclei, cells)
     cells = keep_pieces(cells, nuclei)
     cells = fill_gaps(cells, _MAX_HOLE_UM2 / um2)
-    cells, nuclei = relabel(remove_small(cells, _MIN_CELL_UM2 / um2), nuclei)
+    min_cell_um2 = _MIN_NUCLEUS_UM2 if nuclei_only else _MIN_CELL_UM2
+    cells, nuclei = relabel(remove_small(cells, min_cell_um2 / um2), nuclei)
     return cells, nuclei
 
 

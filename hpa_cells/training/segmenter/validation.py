@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from hpa_cells.segmentation.network import CellUNet
-from hpa_cells.segmentation.network_input import to_range
+from hpa_cells.segmentation.network_input import shows_nuclei_only, to_range
 from hpa_cells.segmentation.tiles import infer_maps
 from hpa_cells.training.segmenter.training_field import TrainingField
 
@@ -22,7 +22,9 @@ def segment_field(network: CellUNet, field: TrainingField, device: torch.device)
     """What is found and what is true, of ``cells`` and ``nuclei``, as far as either is known."""
     planes = to_range(field.planes.astype(np.float32).transpose(2, 0, 1), field.ends)
     [maps] = infer_maps(network, [planes], device=device, half=False, tile_px=_LARGEST_PX, margin_px=0)
-    cells, nuclei = network.representation.decode(maps, um_per_px=network.settings.um_per_px)
+    cells, nuclei = network.representation.decode(
+        maps, um_per_px=network.settings.um_per_px, nuclei_only=shows_nuclei_only(planes)
+    )
     pairs: dict[str, LabelPair] = {}
     if field.knows_cells:
         pairs["cells"] = cells, field.cells
