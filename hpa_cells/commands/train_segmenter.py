@@ -17,7 +17,7 @@ from hpa_cells import __version__
 from hpa_cells.commands.outlines import read_outlines
 from hpa_cells.commands.progress import field_progress
 from hpa_cells.commands.settings import to_settings
-from hpa_cells.commands.training_run import build_trainer, fit, prepare_torch, settings_with_effect
+from hpa_cells.commands.training_run import build_trainer, fit, plain, prepare_torch, settings_with_effect
 from hpa_cells.commands.workers import worker_processes
 from hpa_cells.simulation import Variety, vary
 
@@ -74,11 +74,26 @@ def train_segmenter(cfg: DictConfig) -> None:
         training=training,
         validation=validation,
         device=trainer.strategy.root_device,
-        provenance={"version": __version__, "steps": trainer.global_step, "settings": settings},
+        provenance=_provenance(cfg, trainer.global_step),
     )
     log.info(
         "Wrote %s: %s.", folder.out / _WEIGHTS, ", ".join(f"{name} {value}" for name, value in scores.items())
     )
+
+
+def _provenance(cfg: DictConfig, steps: int) -> dict[str, Any]:
+    """What made the weights, without the places where things lay: these are nobody else's business."""
+    segmentation = {name: plain(cfg.segmentation[name]) for name in ("network", "variety", "crops", "mix")}
+    start = cfg.segmentation.start
+    return {
+        "version": __version__,
+        "seed": cfg.seed,
+        "steps": steps,
+        "start_sha256": None if start is None else hashlib.sha256(Path(start).read_bytes()).hexdigest(),
+        "segmentation": segmentation,
+        "optimizer": plain(cfg.optimizer),
+        "precision": cfg.trainer.precision,
+    }
 
 
 def _gather(

@@ -14,14 +14,14 @@ _TEMPLATE = """\
 Finds nuclei and whole cells together in fluorescence fields of the Human Protein Atlas kind: microtubules, ER and
 nucleus (the protein is never looked at; microtubules or ER may be missing). Trained with hpa_cells {version}.
 
-Use it with `hpa-cells segment fields=DIR out=MASKS segmenter=unet segmenter.weights=THIS_FILE`. The weights are plain
+Use it with `hpa-cells segment fields=DIR out=MASKS segmenter=unet segmenter.weights=FILE`. The weights are plain
 tensors in half precision: opening them runs no code.
 
 ## Network
 
 | | |
 |---|---|
-| encoder | {encoder}, {num_stages} stages, from random weights |
+| encoder | {encoder}, {num_stages} stages |
 | decoder | {decoder} channels |
 | representation | {representation} |
 | works at | {um_per_px} um a pixel; fields are brought there and labels back |
@@ -58,10 +58,14 @@ def segmenter_card(settings: NetworkSettings, provenance: dict[str, Any]) -> str
         version=provenance["version"],
         training=_table(
             {f"{source} fields": number for source, number in provenance["training_fields"].items()}
-            | {"steps": provenance["steps"]}
+            | {"steps": provenance["steps"], "starting from": _start(provenance["start_sha256"])}
         ),
         validation=_table(provenance["validation"]) if provenance["validation"] else "None was kept.",
     )
+
+
+def _start(sha256: str | None) -> str:
+    return "random weights" if sha256 is None else f"weights with SHA-256 `{sha256}`"
 
 
 def _table(values: dict[str, Any]) -> str:
