@@ -20,7 +20,7 @@ from hpa_cells.segmentation.network_input import network_input
 from hpa_cells.simulation import Recipe, simulate_field
 from hpa_cells.types import Field, Segmentation
 
-SIDE_UM_PER_PX = 0.24
+SIDE_UM_PER_PX = 0.32
 TRUE_COLOR, FOUND_COLOR, NUCLEUS_COLOR = (255, 255, 255), (255, 170, 0), (90, 200, 255)
 SIMULATED = {
     "mixed": Recipe(seed=77),
@@ -51,7 +51,7 @@ def main() -> None:
         "unet": UNet(weights=arguments.weights, device="cpu"),
     }
     picture = np.vstack([row_of(name, field, truth, segmenters) for name, field, truth in rows])
-    Image.fromarray(picture).save(arguments.out, quality=85)
+    Image.fromarray(picture).save(arguments.out, quality=75)
 
 
 def row_of(
@@ -80,7 +80,7 @@ def drawn(field: Field, title: str, truth: Segmentation, found: Segmentation | N
         edge[1:] |= small[1:] != small[:-1]
         pixels[edge] = color
     image = Image.fromarray(pixels)
-    ImageDraw.Draw(image).text((8, 6), title, fill=(255, 255, 255), font_size=22)
+    ImageDraw.Draw(image).text((8, 6), title, fill=(255, 255, 255), font_size=18)
     return np.asarray(image)
 
 
