@@ -36,7 +36,8 @@ class UNet:
     device
         ``cpu``, ``cuda``, ``cuda:1`` ...; ``auto`` takes a GPU where there is one.
     half
-        Whether to compute in 16 bits: faster on a GPU and on a recent CPU, and nearly the same.
+        Whether to compute in 16 bits: faster on a GPU and on a recent CPU. Borders that hang on little move: on
+        crowded fields some cells are then joined or parted otherwise.
     tile_px
         Side, at the network's scale, of the tiles that larger fields go through it in: bounds the memory.
     """

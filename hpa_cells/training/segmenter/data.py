@@ -31,8 +31,6 @@ class MixSettings:
         Of the whole training.
     simulated_share, cells_share, nuclei_share
         Shares of crops from each source; a source without fields leaves its share to the others.
-    real_from
-        Share of the training after which real material joins; before, all crops are simulated.
     workers
         Processes that cut crops ahead; 0: none.
     """
@@ -42,7 +40,6 @@ class MixSettings:
     simulated_share: float = 0.6
     cells_share: float = 0.25
     nuclei_share: float = 0.15
-    real_from: float = 0.0
     workers: int = 0
 
     @property
@@ -98,35 +95,28 @@ class CropDataset(Dataset[tuple[Tensor, Tensor, bool]]):
         self._by_source: Mapping[str, list[TrainingField]] = {
             source: [field for field in fields if field.source == source] for source in mix.shares
         }
-        self._mix = mix
-        if not self._shares(len(self)):
+        self._shares = _shares(self._by_source, mix)
+        if not self._shares:
             raise ValueError(
                 "There is nothing to train on: give segmentation.material.simulated_fields, cell_fields or "
                 "nuclei, with a share above 0."
             )
+        self._num_crops = mix.batch_size * mix.num_batches
         self._representation = representation
         self._um_per_px = um_per_px
         self._augmentation = augmentation
         self._seed = seed
 
     def __len__(self) -> int:
-        return self._mix.batch_size * self._mix.num_batches
+        return self._num_crops
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, bool]:
         rng = np.random.default_rng((self._seed, index))
-        shares = self._shares(index)
-        fields = self._by_source[rng.choice(list(shares), p=list(shares.values()))]
+        fields = self._by_source[rng.choice(list(self._shares), p=list(self._shares.values()))]
         field = fields[rng.integers(len(fields))]
         crop = draw_crop(field, self._augmentation, rng, um_per_px=self._um_per_px)
         targets = self._representation.targets(crop.cells, crop.nuclei, um_per_px=self._um_per_px)
         return torch.from_numpy(crop.planes), torch.from_numpy(targets), field.knows_cells
-
-    def _shares(self, index: int) -> dict[str, float]:
-        """Shares of the sources that crop `index` may come from."""
-        is_early = index < self._mix.real_from * len(self) and self._by_source["simulated"]
-        sources = ["simulated"] if is_early else [each for each, fields in self._by_source.items() if fields]
-        total = sum(self._mix.shares[each] for each in sources)
-        return {each: self._mix.shares[each] / total for each in sources} if total else {}
 
 
 class CropData(LightningDataModule):
@@ -166,3 +156,10 @@ def _collate(crops: list[tuple[Tensor, Tensor, bool]]) -> CropBatch:
     return CropBatch(
         planes=torch.stack(planes), targets=torch.stack(targets), knows_cells=torch.tensor(knows_cells)
     )
+
+
+def _shares(by_source: Mapping[str, list[TrainingField]], mix: MixSettings) -> dict[str, float]:
+    """Shares of the sources that have fields, 1 together; none if there is nothing to draw from."""
+    shares = {source: mix.shares[source] for source, fields in by_source.items() if fields}
+    total = sum(shares.values())
+    return {source: share / total for source, share in shares.items()} if total else {}
