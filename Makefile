@@ -29,14 +29,15 @@ types: install
 
 check: lint types test
 
-# The main job, end to end, on simulated fields: three models that differ only in what they learn from.
+# The main job, end to end, on simulated fields: three models that differ only in what they learn from, and read the same masks.
 demo: install
 	$(HPA) simulate out=$(DEMO)/fields recipe=demo fields=200 test_fields=60 recipe.seed=$(SEED)
+	$(HPA) segment out=$(DEMO)/masks fields=$(DEMO)/fields/test
 	for method in naive dual_head oracle; do \
 		$(HPA) train out=$(DEMO)/models/$$method experiment=demo_$$method data.root=$(DEMO)/fields \
 			crop_store=$(DEMO)/crops seed=$(SEED) && \
 		$(HPA) predict out=$(DEMO)/runs/$$method model=$(DEMO)/models/$$method fields=$(DEMO)/fields/test \
-			fusion=product || exit 1; \
+			segmenter=precomputed segmenter.folder=$(DEMO)/masks fusion=product || exit 1; \
 	done
 	$(HPA) export out=$(DEMO)/submission.csv table=$(DEMO)/runs/dual_head format=kaggle2021
 	$(HPA) report out=$(DEMO)/report table=$(DEMO)/runs/dual_head fields=$(DEMO)/fields/test \

@@ -1,8 +1,8 @@
 """One network, read in three ways: which maps the cells are best found from.
 
-python benchmarks/segmentation_representations.py BASE.safetensors [--fields DIR --masks DIR]
+python benchmarks/segmentation_representations.py JOINT.safetensors [--fields DIR --masks DIR]
 
-BASE.safetensors is what experiment=segmentation_unet_base wrote: it learned the maps of all representations, on
+JOINT.safetensors is what experiment=segmentation_representations wrote: it learned the maps of all representations, on
 simulated fields alone, so that real fields are new to it. The simulated ones here are of a seed that no training uses.
 """
 
@@ -37,12 +37,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("base", type=Path)
+    parser.add_argument("joint", type=Path)
     parser.add_argument("--fields", type=Path, help="folder of real fields")
     parser.add_argument("--masks", type=Path, help="folder of their true cells")
     parser.add_argument("--simulated", type=int, default=20, help="fields a set (default: %(default)s)")
     arguments = parser.parse_args()
-    network, _ = read_network(arguments.base)
+    network, _ = read_network(arguments.joint)
     indices = range(arguments.simulated)
     recipe, variety = Recipe(seed=SEED), Variety(seed=SEED)
     sets: dict[str, Pairs] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -107,13 +108,19 @@ def test_a_file_of_weights_that_segments(root: Path, tmp_path: Path) -> None:
     assert settings["segmentation"]["material"]["held_out"] == ["sim-000001"]
 
 
-def test_from_the_first_stage_to_the_second(root: Path, tmp_path: Path) -> None:
-    train(root, tmp_path / "base", experiment="segmentation_unet_base")
-    network, provenance = read_network(tmp_path / "base/unet.safetensors")
-    assert network.settings.representation == "joint"
+def test_from_stage_to_stage(root: Path, tmp_path: Path) -> None:
+    train(root, tmp_path / "joint", experiment="segmentation_representations")
+    joint, provenance = read_network(tmp_path / "joint/unet.safetensors")
+    assert joint.settings.representation == "joint"
     assert provenance["training_fields"] == {"simulated": 4}
-    train(root, tmp_path / "model", f"segmentation.start={tmp_path / 'base/unet.safetensors'}")
-    assert read_network(tmp_path / "model/unet.safetensors")[0].settings.representation == "distances"
+    earlier = tmp_path / "joint/unet.safetensors"
+    for stage in ("segmentation_unet_base", "segmentation_unet"):
+        train(root, tmp_path / stage, f"segmentation.start={earlier}", experiment=stage)
+        sha256 = hashlib.sha256(earlier.read_bytes()).hexdigest()
+        earlier = tmp_path / stage / "unet.safetensors"
+        network, provenance = read_network(earlier)
+        assert network.settings.representation == "distances"
+        assert provenance["start_sha256"] == sha256
 
 
 def test_the_same_seed_gives_the_same_weights(root: Path, tmp_path: Path) -> None:

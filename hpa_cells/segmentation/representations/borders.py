@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpa_cells.segmentation.postprocessing import disk, flood
+from hpa_cells.segmentation.representations.frontiers import join_over_weak_frontiers
 from hpa_cells.segmentation.representations.protocol import LabelImage, OutputMap
 from hpa_cells.segmentation.representations.shared import (
     REGIONS,
     connected,
-    merge_weak_frontiers,
     nuclei_for_cells,
     regions,
     tidy,
@@ -24,7 +24,7 @@ from hpa_cells.segmentation.representations.shared import (
 
 __all__ = ["Borders"]
 
-_LEAST_FRONTIER = 0.3
+_VALLEY = 0.9
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +63,7 @@ class Borders:
         seeds = connected((nucleus > 0.5) & (nucleus_rim < 0.5))
         nuclei = flood(nucleus_rim - nucleus, seeds, within=nucleus > 0.5)
         cells = flood(cell_rim - cell, nuclei, within=(cell > 0.5) | (nuclei > 0))
-        cells = merge_weak_frontiers(cells, cell_rim, least=_LEAST_FRONTIER)
+        cells = join_over_weak_frontiers(cells, 1 - cell_rim, valley=_VALLEY)
         return tidy(cells, np.where(nuclei > 0, cells, 0), um_per_px=um_per_px, nuclei_only=nuclei_only)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hpa_cells.segmentation.postprocessing import fill_gaps, keep_pieces, relabel, remove_small
 from hpa_cells.segmentation.representations.protocol import LabelImage, OutputMap
 
-__all__ = ["REGIONS", "connected", "merge_weak_frontiers", "nuclei_for_cells", "regions", "tidy"]
+__all__ = ["REGIONS", "connected", "nuclei_for_cells", "regions", "tidy"]
 
 REGIONS: Final = (
     OutputMap(name="nucleus", part="nuclei", is_probability=True),
@@ -31,41 +31,6 @@ def regions(cells: LabelImage, nuclei: LabelImage) -> list[NDArray[np.float32]]:
 def connected(mask: NDArray[np.bool_]) -> LabelImage:
     """(h, w) int32, the 4-connected pieces of a mask."""
     return np.asarray(cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)[1], dtype=np.int32)
-
-
-def merge_weak_frontiers(labels: LabelImage, strength: NDArray[np.float32], *, least: float) -> LabelImage:
-    """Join touching regions whose common frontier is weaker, in the mean, than `least`.
-
-    Parameters
-    ----------
-    labels
-        (h, w) int32.
-    strength
-        (h, w) float32, how much a pixel looks like a frontier.
-
-    Returns
-    -------
-    (h, w) int32; a joined region has the smallest of its ids.
-    """
-    top = int(labels.max(initial=0))
-    pairs, values = [], []
-    for first, second, near, far in (
-        (labels[:, :-1], labels[:, 1:], strength[:, :-1], strength[:, 1:]),
-        (labels[:-1], labels[1:], strength[:-1], strength[1:]),
-    ):
-        touch = (first != second) & (first > 0) & (second > 0)
-        low, high = np.minimum(first[touch], second[touch]), np.maximum(first[touch], second[touch])
-        pairs.append(low.astype(np.int64) * (top + 1) + high)
-        values.append(np.maximum(near[touch], far[touch]))
-    keys, index, lengths = np.unique(np.concatenate(pairs), return_inverse=True, return_counts=True)
-    means = np.bincount(index, weights=np.concatenate(values)) / np.maximum(lengths, 1)
-    owner = np.arange(top + 1, dtype=np.int32)
-    for key in keys[np.flatnonzero(means < least)]:
-        low, high = (_root(owner, int(each)) for each in divmod(int(key), top + 1))
-        owner[max(low, high)] = min(low, high)
-    for each in range(top + 1):
-        owner[each] = _root(owner, each)
-    return owner[labels]
 
 
 def nuclei_for_cells(named: tuple[OutputMap, ...], maps: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -99,9 +64,3 @@ def tidy(
     min_cell_um2 = _MIN_NUCLEUS_UM2 if nuclei_only else _MIN_CELL_UM2
     cells, nuclei = relabel(remove_small(cells, min_cell_um2 / um2), nuclei)
     return cells, nuclei
-
-
-def _root(owner: NDArray[np.int32], each: int) -> int:
-    while owner[each] != each:
-        each = int(owner[each])
-    return each

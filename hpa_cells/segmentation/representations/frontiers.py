@@ -1,0 +1,102 @@
+"""Regions that touch, and whether the frontier between two of them is one."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpa_cells.segmentation.representations.protocol import LabelImage
+
+__all__ = ["join_over_weak_frontiers"]
+
+# High: a frontier is as deep as its deeper half. The shallow ends of a line across one cell say nothing, and what
+# parts two cells is shallow all along.
+_POWER = 4
+
+# Of each neighbour of a region: the sum of depths, to that power, over their common frontier, and its length.
+Frontiers = dict[int, tuple[float, int]]
+
+
+def join_over_weak_frontiers(labels: LabelImage, depth: NDArray[np.float32], *, valley: float) -> LabelImage:
+    """Join touching regions whose frontier is nearly as deep as they are.
+
+    The weakest frontier goes first; those of the joined region with a third one are then one frontier. So a
+    sliver on the frontier of two cells joins one of them and no bridge over it joins the cells.
+
+    Parameters
+    ----------
+    labels
+        (h, w) int32.
+    depth
+        (h, w) float32, high inside of an object and low at its rim.
+    valley
+        A frontier parts two regions if its depth, a power mean over its pixels, is less than this share of the
+        deepest pixel of the shallower region.
+
+    Returns
+    -------
+    (h, w) int32; a joined region has the smallest of its ids.
+    """
+    frontiers = _frontiers(labels, depth)
+    deepest = np.zeros(int(labels.max(initial=0)) + 1, dtype=np.float32)
+    np.maximum.at(deepest, labels.ravel(), depth.ravel())
+    owner = np.arange(len(deepest), dtype=np.int32)
+
+    def weakness(first: int, second: int) -> float:
+        total, length = frontiers[first][second]
+        return float((total / length) ** (1 / _POWER) / max(min(deepest[first], deepest[second]), 1e-6))
+
+    queue = [(-weakness(first, second), first, second) for first, second in _pairs(frontiers)]
+    heapq.heapify(queue)
+    while queue:
+        negative, first, second = heapq.heappop(queue)
+        if -negative < valley:
+            break
+        is_stale = second not in frontiers.get(first, {}) or weakness(first, second) != -negative
+        if is_stale:
+            continue
+        owner[second] = first
+        deepest[first] = max(deepest[first], deepest[second])
+        _take_over(frontiers, first, second)
+        for other in frontiers[first]:
+            low, high = sorted((first, other))
+            heapq.heappush(queue, (-weakness(low, high), low, high))
+    for each, of in enumerate(owner):  # ascending: an owner has a smaller id and is itself settled
+        owner[each] = owner[of]
+    return owner[labels]
+
+
+def _frontiers(labels: LabelImage, depth: NDArray[np.float32]) -> dict[int, Frontiers]:
+    """Of each region that touches another; a pair of pixels counts with the shallower one."""
+    keys, values = [], []
+    top = int(labels.max(initial=0)) + 1
+    for near, far in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
+        first, second = labels[near], labels[far]
+        touch = (first != second) & (first > 0) & (second > 0)
+        low, high = np.minimum(first[touch], second[touch]), np.maximum(first[touch], second[touch])
+        keys.append(low.astype(np.int64) * top + high)
+        values.append(np.maximum(np.minimum(depth[near][touch], depth[far][touch]), 0) ** _POWER)
+    pairs, index, lengths = np.unique(np.concatenate(keys), return_inverse=True, return_counts=True)
+    totals = np.bincount(index, weights=np.concatenate(values), minlength=len(pairs))
+    frontiers: dict[int, Frontiers] = {}
+    for pair, total, length in zip(pairs.tolist(), totals.tolist(), lengths.tolist(), strict=True):
+        low, high = divmod(pair, top)
+        frontiers.setdefault(low, {})[high] = frontiers.setdefault(high, {})[low] = (total, length)
+    return frontiers
+
+
+def _pairs(frontiers: dict[int, Frontiers]) -> Iterator[tuple[int, int]]:
+    return ((low, high) for low, those in frontiers.items() for high in those if low < high)
+
+
+def _take_over(frontiers: dict[int, Frontiers], first: int, second: int) -> None:
+    """The frontiers of `second` become those of `first`."""
+    for other, (total, length) in frontiers.pop(second).items():
+        del frontiers[other][second]
+        if other != first:
+            known_total, known_length = frontiers[first].get(other, (0.0, 0))
+            joined = (known_total + total, known_length + length)
+            frontiers[first][other] = frontiers[other][first] = joined
