@@ -30,6 +30,7 @@ from hpa_cells.types import Channel, Field
 Pair = tuple[NDArray[np.int32], NDArray[np.int32]]
 
 IOU_THRESHOLDS = (0.5, 0.6, 0.75, 0.9)
+MEAN_IOU = ("IoU of matches @0.5", "@0.6")  # the first two
 NUCLEI_UM_PER_PX = 0.65
 NUM_DRAWS = 2000
 
@@ -99,7 +100,7 @@ def read_nuclei(folder: Path) -> list[tuple[Field, NDArray[np.int32]]]:
 
 def show(title: str, pairs_of: dict[str, list[Pair]]) -> None:
     table = Table(title=f"{title}: {len(pairs_of['unet'])}", title_justify="left")
-    for column in ("", *(f"F1 @{iou}" for iou in IOU_THRESHOLDS), "mean IoU", "found", "true"):
+    for column in ("", *(f"F1 @{iou}" for iou in IOU_THRESHOLDS), *MEAN_IOU, "found", "true"):
         table.add_column(column, justify="right")
     for name, pairs in pairs_of.items():
         scores = score_instances(pairs, iou_thresholds=IOU_THRESHOLDS)
@@ -110,7 +111,7 @@ def show(title: str, pairs_of: dict[str, list[Pair]]) -> None:
                 f"{f1:.3f} ({low:.2f}-{high:.2f})"
                 for f1, (low, high) in zip(scores["f1"], intervals, strict=True)
             ),
-            f"{scores['mean_matched_iou'][0]:.3f}",
+            *(f"{value:.3f}" for value in scores["mean_matched_iou"][: len(MEAN_IOU)]),
             f"{scores['num_predicted'][0]}",
             f"{scores['num_truths'][0]}",
         )

