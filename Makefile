@@ -1,4 +1,5 @@
-# Everything runs in .venv, which is made on first use from requirements.lock.
+# Everything runs in .venv, which is made on first use from requirements.lock. Its modules are compiled then: where Python
+# may not write beside them, every command would compile all that it imports.
 PYTHON ?= python3
 BIN := .venv/bin
 HPA := $(BIN)/hpa-cells
@@ -13,7 +14,6 @@ install: .venv/.installed
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "hpa_cells needs Python 3.11 or newer: make PYTHON=python3.12 …"; exit 1; }
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --upgrade --target .uv uv
 	PYTHONPATH=.uv $(PYTHON) -m uv venv --quiet --allow-existing --python $(PYTHON) .venv
-	# Compiled once here; otherwise, where Python may not write next to its modules, every command compiles them all.
 	PYTHONPATH=.uv $(PYTHON) -m uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
 	PYTHONPATH=.uv $(PYTHON) -m uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
