@@ -77,8 +77,8 @@ def _read_zip(file: IO[bytes], size: int) -> dict[str, Tensor]:
     try:
         with zipfile.ZipFile(file) as archive:
             return _read_archive(archive, size)
-    # The last two are what a damaged directory of the archive can lead to.
-    except (zipfile.BadZipFile, EOFError, RuntimeError, struct.error) as error:
+    # The last three are what a damaged directory of the archive can lead to.
+    except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, struct.error) as error:
         raise ValueError(f"it is cut off or damaged ({error})") from error
 
 

@@ -169,6 +169,15 @@ def test_a_changed_number_of_an_archive_is_noticed(small_zip: Path) -> None:
         read_pth(small_zip)
 
 
+def test_a_directory_that_points_before_the_archive_is_noticed(small_zip: Path) -> None:
+    data = bytearray(small_zip.read_bytes())
+    at = data.rindex(b"PK\x06\x06") + 48
+    claimed = int.from_bytes(data[at : at + 8], "little") + 1000
+    small_zip.write_bytes(data[:at] + claimed.to_bytes(8, "little") + data[at + 8 :])
+    with pytest.raises(ValueError, match="cut off or damaged"):
+        read_pth(small_zip)
+
+
 @hypothesis.settings(max_examples=150, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_damage_is_an_error_or_other_numbers(tmp_path: Path, save: Save, data: st.DataObject) -> None:
