@@ -20,7 +20,7 @@ from hpa_cells.segmentation.representations import REPRESENTATIONS, Representati
 
 __all__ = ["CellUNet", "NetworkSettings", "read_network", "write_network"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _LAST_LAYER = "unet.segmentation_head."
 
 
@@ -135,6 +135,7 @@ def write_network(network: CellUNet, path: Path, *, provenance: dict[str, Any]) 
             {
                 "format_version": FORMAT_VERSION,
                 "network": asdict(network.settings),
+                "maps": _maps_of(network),
                 "provenance": provenance,
             }
         ),
@@ -170,6 +171,7 @@ def read_network(path: Path) -> tuple[CellUNet, dict[str, Any]]:
         )
     try:
         network = CellUNet(NetworkSettings(**described["network"]))
+        _check_maps(network, described["maps"])
         network.load_state_dict({name: _whole(value) for name, value in tensors.items()})
     except (RuntimeError, TypeError, KeyError) as error:
         first = " ".join(str(error).split("\n")[:2]).replace("\t", "")
@@ -177,6 +179,16 @@ def read_network(path: Path) -> tuple[CellUNet, dict[str, Any]]:
             f"{path} does not hold the weights of the network that it describes: {first}"
         ) from error
     return network.eval(), described["provenance"]
+
+
+def _maps_of(network: CellUNet) -> list[str]:
+    return [each.name for each in network.representation.maps]
+
+
+def _check_maps(network: CellUNet, learned: list[str]) -> None:
+    """Refuse weights whose maps mean something else than what will be read from them."""
+    if learned != _maps_of(network):
+        raise RuntimeError(f"they give {', '.join(learned)}; read are {', '.join(_maps_of(network))}")
 
 
 def _whole(value: Tensor) -> Tensor:

@@ -40,7 +40,13 @@ def test_it_takes_half_of_the_room(weights: Path) -> None:
 
 
 def metadata_of(**changes: object) -> dict[str, str]:
-    described = {"format_version": 1, "network": {"encoder": "test_resnet"}, "provenance": {}} | changes
+    maps = [each.name for each in CellUNet(SMALL).representation.maps]
+    described = {
+        "format_version": 2,
+        "network": {"encoder": "test_resnet"},
+        "maps": maps,
+        "provenance": {},
+    } | changes
     return {"hpa_cells": json.dumps(described)}
 
 
@@ -61,6 +67,7 @@ def test_weights_that_cannot_be_used(weights: Path, tmp_path: Path) -> None:
     ("metadata", "message"),
     [
         ({}, "is not a segmenter of this version"),
+        (metadata_of(maps=["nucleus", "cell", "cell depth to 3 um"]), "they give .*cell depth to 3 um; read are"),
         (metadata_of(format_version=99), "is not a segmenter of this version"),
         (metadata_of(network={"encoder": "test_efficientnet"}), "does not hold the weights"),
         (metadata_of(network={"encoder": "test_resnet", "decoder_channels": [8, 8, 8, 8]}), "does not hold"),

@@ -36,27 +36,27 @@ class Distances:
 
     Attributes
     ----------
-    nucleus_um, cell_um
+    depth_um
         Depth that counts as 1: what lies deeper needs not be told apart.
     """
 
-    nucleus_um: float = 6.0
-    cell_um: float = 6.0
+    depth_um: float = 6.0
 
     @property
     def maps(self) -> tuple[OutputMap, ...]:
         """Nucleus, cell, depth in nuclei, depth in cells."""
         return (
             *REGIONS,
-            OutputMap(name="nucleus depth", part="nuclei", is_probability=False),
-            OutputMap(name="cell depth", part="cells", is_probability=False),
+            # The scale is part of the name: weights that learned another one are refused.
+            OutputMap(name=f"nucleus depth to {self.depth_um:g} um", part="nuclei", is_probability=False),
+            OutputMap(name=f"cell depth to {self.depth_um:g} um", part="cells", is_probability=False),
         )
 
     def targets(self, cells: LabelImage, nuclei: LabelImage, *, um_per_px: float) -> NDArray[np.float32]:
         """See `Representation.targets`."""
         depths = (
-            np.minimum(_depth_px(labels) * np.float32(um_per_px / most_um), 1)
-            for labels, most_um in ((nuclei, self.nucleus_um), (cells, self.cell_um))
+            np.minimum(_depth_px(labels) * np.float32(um_per_px / self.depth_um), 1)
+            for labels in (nuclei, cells)
         )
         return np.stack([*regions(cells, nuclei), *depths])
 
@@ -72,7 +72,7 @@ class Distances:
         nuclei = join_over_weak_frontiers(nuclei, nucleus_depth, valley=_NUCLEUS_VALLEY)
         cells = flood(-cell_depth, nuclei, within=(cell > 0.5) | (nuclei > 0))
         cells = join_over_weak_frontiers(
-            cells, np.minimum(cell_depth, _FRONTIER_UM / self.cell_um), valley=_CELL_VALLEY
+            cells, np.minimum(cell_depth, _FRONTIER_UM / self.depth_um), valley=_CELL_VALLEY
         )
         return tidy(cells, np.where(nuclei > 0, cells, 0), um_per_px=um_per_px, nuclei_only=nuclei_only)
 
