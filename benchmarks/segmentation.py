@@ -41,6 +41,7 @@ from hpa_cells.fields import find_fields, read_field
 from hpa_cells.metrics import score_instances
 from hpa_cells.segmentation import Precomputed, Segmenter, UNet, Watershed
 from hpa_cells.simulation import Recipe, simulate_field
+from hpa_cells.training.segmenter.nucleus_images import read_nucleus_images
 from hpa_cells.types import Channel, Field, Segmentation
 
 R = TypeVar("R")
@@ -150,14 +151,7 @@ def time_original(checkout: Path, pairs: list[tuple[Field, Labels]]) -> None:
 
 
 def measure_nuclei_of(folder: Path, pixel_size_um: float, methods: dict[str, Method]) -> None:
-    pairs = []
-    for path in sorted((folder / "images").iterdir()):
-        stain = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-        stain = stain if stain.ndim == 2 else stain.max(axis=2)
-        image = np.zeros((4, *stain.shape), dtype=stain.dtype)
-        image[Channel.NUCLEUS] = stain
-        labels = cv2.imread(str(folder / "labels" / path.name), cv2.IMREAD_UNCHANGED).astype(np.int32)
-        pairs.append((Field(field_id=path.stem, image=image, pixel_size_um=pixel_size_um), labels))
+    pairs = list(read_nucleus_images(folder, um_per_px=pixel_size_um))
     show("nuclei", pairs, methods, lambda segmentation: segmentation.nuclei)
 
 

@@ -15,7 +15,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
@@ -24,8 +23,7 @@ from rich.table import Table
 from hpa_cells.fields import find_fields, read_field
 from hpa_cells.metrics import score_instances
 from hpa_cells.segmentation import Precomputed, Segmenter, UNet, Watershed
-from hpa_cells.segmentation.label_files import read_labels
-from hpa_cells.types import Channel, Field
+from hpa_cells.training.segmenter.nucleus_images import read_nucleus_images
 
 Pair = tuple[NDArray[np.int32], NDArray[np.int32]]
 
@@ -48,7 +46,8 @@ def main() -> None:
     root = arguments.real_data
     fields = [read_field(source) for source in find_fields(root / "hpa2021/fields")]
     truths = [each.cells for each in Precomputed(folder=str(root / "hpa2021/masks")).segment(fields)]
-    nuclei = read_nuclei(root / "nuclei")
+    # In the order that the training deals them out to folds.
+    nuclei = list(read_nucleus_images(root / "nuclei", um_per_px=NUCLEI_UM_PER_PX))
     cell_pairs: dict[str, list[Pair]] = {"unet": [], "watershed": []}
     nucleus_pairs: dict[str, list[Pair]] = {"unet": [], "watershed": []}
     for fold, (field, truth) in enumerate(zip(fields, truths, strict=True)):
@@ -83,19 +82,6 @@ def train(arguments: argparse.Namespace, field_id: str, fold: int, num_folds: in
     ]
     subprocess.run(command, check=True)
     return out / "unet.safetensors"
-
-
-def read_nuclei(folder: Path) -> list[tuple[Field, NDArray[np.int32]]]:
-    """In the order that the training deals them out to folds."""
-    images = []
-    for path in sorted((folder / "images").iterdir()):
-        stain = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-        stain = stain if stain.ndim == 2 else stain.max(axis=2)
-        planes = np.zeros((len(Channel), *stain.shape), dtype=stain.dtype)
-        planes[Channel.NUCLEUS] = stain
-        field = Field(field_id=path.stem, image=planes, pixel_size_um=NUCLEI_UM_PER_PX)
-        images.append((field, read_labels(folder / "labels" / path.name)))
-    return images
 
 
 def show(title: str, pairs_of: dict[str, list[Pair]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from hpa_cells.commands.outcomes import follow, refuse_failures
 from hpa_cells.commands.workers import worker_processes
 from hpa_cells.fields import FieldSource, read_field, scan_fields
 from hpa_cells.prediction import Failure, write_failures
+from hpa_cells.prediction.failures import at_stage, attempt
 from hpa_cells.segmentation import Segmenter, is_written, write_segmentation
+from hpa_cells.types import Segmentation
 
 __all__ = ["run"]
 
@@ -87,13 +90,18 @@ def _segment_field(
     source: FieldSource, *, segmenter: Segmenter, out: Path, pixel_size_um: float | None
 ) -> Failure | None:
     """Segment one field and write its label images, or say why it cannot be segmented."""
-    stage = "read"
-    try:
-        field = read_field(source, pixel_size_um=pixel_size_um)
-        stage = "segment"
-        [segmentation] = segmenter.segment([field])
-    except (OSError, ValueError, TypeError) as error:
-        return Failure(field_id=source.field_id, stage=stage, error=str(error))
+    [found] = attempt(partial(_segment, segmenter=segmenter, pixel_size_um=pixel_size_um), [source])
+    if isinstance(found, Failure):
+        return found
     # A full disk is no fault of this field: an error in writing ends the run.
-    write_segmentation(segmentation, out)
+    write_segmentation(found, out)
     return None
+
+
+def _segment(
+    sources: Sequence[FieldSource], *, segmenter: Segmenter, pixel_size_um: float | None
+) -> list[Segmentation]:
+    with at_stage("read"):
+        fields = [read_field(source, pixel_size_um=pixel_size_um) for source in sources]
+    with at_stage("segment"):
+        return segmenter.segment(fields)

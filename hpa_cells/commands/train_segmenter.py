@@ -37,6 +37,8 @@ _GROUPS = [
     *("out", "resume", "seed", "workers", "threads"),
     *("segmentation", "optimizer", "scheduler", "trainer", "callbacks", "logger"),
 ]
+# What of the trainer makes the weights; the rest says where and how fast.
+_TRAINER = ("max_epochs", "max_steps", "precision", "gradient_clip_val", "accumulate_grad_batches")
 # Fields for validation are numbered from here: never among those for training.
 _FIRST_VALIDATION_INDEX = 1_000_000
 
@@ -74,25 +76,41 @@ def train_segmenter(cfg: DictConfig) -> None:
         training=training,
         validation=validation,
         device=trainer.strategy.root_device,
-        provenance=_provenance(cfg, trainer.global_step),
+        provenance=_provenance(cfg, material, trainer.global_step),
     )
     log.info(
         "Wrote %s: %s.", folder.out / _WEIGHTS, ", ".join(f"{name} {value}" for name, value in scores.items())
     )
 
 
-def _provenance(cfg: DictConfig, steps: int) -> dict[str, Any]:
+def _provenance(cfg: DictConfig, material: MaterialSettings, steps: int) -> dict[str, Any]:
     """What made the weights, without the places where things lay: these are nobody else's business."""
     segmentation = {name: plain(cfg.segmentation[name]) for name in ("network", "variety", "crops", "mix")}
     start = cfg.segmentation.start
+    averaging = cfg.callbacks.get("averaging")
     return {
         "version": __version__,
         "seed": cfg.seed,
         "steps": steps,
         "start_sha256": None if start is None else hashlib.sha256(Path(start).read_bytes()).hexdigest(),
-        "segmentation": segmentation,
+        "segmentation": segmentation | {"material": _counts(material)},
         "optimizer": plain(cfg.optimizer),
-        "precision": cfg.trainer.precision,
+        "scheduler": plain(cfg.scheduler),
+        "trainer": {name: cfg.trainer.get(name) for name in _TRAINER},
+        "averaging": None if averaging is None else plain(averaging),
+    }
+
+
+def _counts(material: MaterialSettings) -> dict[str, Any]:
+    """What there was to learn from, in numbers; the fields of each source are counted by `write_segmenter`."""
+    return {
+        "simulated_fields": material.simulated_fields,
+        "simulated_validation_fields": material.simulated_validation_fields,
+        "outlines": len(read_outlines(tuple(material.outlines))),
+        "held_out": len(material.held_out),
+        "nuclei_um_per_px": None if material.nuclei is None else material.nuclei_um_per_px,
+        "nuclei_folds": material.nuclei_folds,
+        "held_out_fold": material.held_out_fold,
     }
 
 

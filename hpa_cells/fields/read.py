@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 # 2048 px of 0.08 um: what a field of the Human Protein Atlas shows, whatever it was resized to later.
 ASSUMED_FIELD_SIDE_UM = 2048 * 0.08
+# Whole fields come in these sizes, and as smaller copies.
+_USUAL_SIDES_PX = range(512, 4097)
 _16_BIT_PER_8_BIT = 257  # 255 becomes 65535
 
 
@@ -105,8 +107,9 @@ def _assumed_size_um(longer_side_px: int) -> float:
 @cache
 def _tell_assumption(longer_side_px: int, size_um: float) -> None:
     """Say it once for each size, not once a field."""
-    log.info(
-        "No pixel size in the files or settings: taking %.4g um for fields of %d px (0.08 um at 2048 px).",
-        size_um,
-        longer_side_px,
-    )
+    text = "No pixel size in the files or settings: taking %.4g um for fields of %d px (0.08 um at 2048 px)."
+    if longer_side_px in _USUAL_SIDES_PX:
+        log.info(text, size_um, longer_side_px)
+    else:
+        hint = " For a part of a field, or several stitched together, that is wrong: give pixel_size_um."
+        log.warning(text + hint, size_um, longer_side_px)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import segmentation_models_pytorch as smp
+import timm
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -22,6 +23,8 @@ __all__ = ["CellUNet", "NetworkSettings", "read_network", "write_network"]
 
 FORMAT_VERSION = 2
 _LAST_LAYER = "unet.segmentation_head."
+_MOST_CHANNELS = 2048
+_LEAST_UM_PER_PX, _MOST_UM_PER_PX = 0.02, 5.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,29 +35,55 @@ class NetworkSettings:
     ----------
     encoder
         Name of a timm model. One that looks at the whole image at once (squeeze and excitation, attention)
-        gives other answers for a tile than for the whole field.
+        cannot serve fields that are larger than a tile.
     decoder_channels
-        Width of each stage of the decoder, the coarsest first; as many as the encoder has stages.
+        Width of each stage of the decoder, the coarsest first; as many as the encoder has stages, 3 to 5 numbers
+        from 1 to 2048.
     representation
         One of `REPRESENTATIONS`.
     um_per_px
-        Scale that the network works at.
+        Scale that the network works at, from 0.02 to 5.
     """
 
     encoder: str = "resnet18"
     decoder_channels: list[int] = field(default_factory=lambda: [128, 64, 48, 16])
-    representation: str = "offsets"
+    representation: str = "distances"
     um_per_px: float = 0.32
 
     def __post_init__(self) -> None:
-        if self.representation not in REPRESENTATIONS:
+        # Other names would have timm fetch a model from the internet ("hf-hub:") or read a folder ("local-dir:").
+        if (
+            not isinstance(self.encoder, str)
+            or set(self.encoder) & set(":/")
+            or not timm.is_model(self.encoder)
+        ):
+            raise ValueError(f"network.encoder is {self.encoder!r}: give the plain name of a timm model.")
+        if not isinstance(self.representation, str) or self.representation not in REPRESENTATIONS:
             raise ValueError(
                 f"network.representation is {self.representation}: choose from {', '.join(REPRESENTATIONS)}."
             )
-        if not 3 <= len(self.decoder_channels) <= 5:
+        _check_decoder_channels(self.decoder_channels)
+        if not _is_number(self.um_per_px) or not _LEAST_UM_PER_PX <= self.um_per_px <= _MOST_UM_PER_PX:
             raise ValueError(
-                f"network.decoder_channels has {len(self.decoder_channels)} stages: give 3 to 5 numbers."
+                f"network.um_per_px is {self.um_per_px!r}: give a number from {_LEAST_UM_PER_PX:g} to "
+                f"{_MOST_UM_PER_PX:g}."
             )
+
+
+def _check_decoder_channels(channels: object) -> None:
+    if not isinstance(channels, list):
+        raise ValueError(f"network.decoder_channels is {channels!r}: give a list of 3 to 5 numbers.")
+    if not 3 <= len(channels) <= 5:
+        raise ValueError(f"network.decoder_channels has {len(channels)} stages: give 3 to 5 numbers.")
+    for width in channels:
+        if not isinstance(width, int) or not 1 <= width <= _MOST_CHANNELS:
+            raise ValueError(
+                f"network.decoder_channels has {width!r}: give whole numbers from 1 to {_MOST_CHANNELS}."
+            )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 class CellUNet(nn.Module):
@@ -154,7 +183,8 @@ def read_network(path: Path) -> tuple[CellUNet, dict[str, Any]]:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is damaged, of another kind, or its weights are not those of the network that it describes.
+        If it is damaged, of another kind, or its weights are not those of the network that it describes, or not
+        all finite.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: give a file that a training of the segmenter wrote.")
@@ -162,7 +192,7 @@ def read_network(path: Path) -> tuple[CellUNet, dict[str, Any]]:
         with safe_open(path, framework="pt") as file:
             described = json.loads((file.metadata() or {}).get("hpa_cells", "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
-    except (SafetensorError, ValueError) as error:
+    except (SafetensorError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no file of weights, or damaged ({error}): copy it again.") from error
     if not isinstance(described, dict) or described.get("format_version") != FORMAT_VERSION:
         raise ValueError(
@@ -170,15 +200,24 @@ def read_network(path: Path) -> tuple[CellUNet, dict[str, Any]]:
             "unet.safetensors that `hpa-cells train experiment=segmentation_unet` wrote."
         )
     try:
-        network = CellUNet(NetworkSettings(**described["network"]))
-        _check_maps(network, described["maps"])
-        network.load_state_dict({name: _whole(value) for name, value in tensors.items()})
-    except (RuntimeError, TypeError, KeyError) as error:
+        if missing := sorted({"network", "maps", "provenance"} - described.keys()):
+            raise ValueError(f"it does not state its {' and '.join(missing)}")
+        settings = NetworkSettings(**described["network"])
+        provenance = dict(described["provenance"])
+        # Without numbers, so that one too large for this machine is refused before it takes the memory.
+        with torch.device("meta"):
+            planned = CellUNet(settings)
+        _check_maps(planned, described["maps"])
+        _check_tensors(planned, tensors)
+        network = CellUNet(settings)
+        network.load_state_dict({name: _whole(name, value) for name, value in tensors.items()})
+    except (RuntimeError, TypeError, ValueError, AttributeError) as error:
         first = " ".join(str(error).split("\n")[:2]).replace("\t", "")
         raise ValueError(
-            f"{path} does not hold the weights of the network that it describes: {first}"
+            f"{path} does not hold the weights of the network that it describes ({first}): give another, or copy "
+            "it again."
         ) from error
-    return network.eval(), described["provenance"]
+    return network.eval(), provenance
 
 
 def _maps_of(network: CellUNet) -> list[str]:
@@ -191,5 +230,27 @@ def _check_maps(network: CellUNet, learned: list[str]) -> None:
         raise RuntimeError(f"they give {', '.join(learned)}; read are {', '.join(_maps_of(network))}")
 
 
-def _whole(value: Tensor) -> Tensor:
-    return value.float() if value.is_floating_point() else value
+def _check_tensors(planned: CellUNet, tensors: dict[str, Tensor]) -> None:
+    """Refuse tensors of other names, shapes or kinds of numbers than the network's."""
+    wanted = planned.state_dict()
+    if missing := sorted(wanted.keys() - tensors.keys()):
+        raise ValueError(f"it lacks {len(missing)} of {len(wanted)} tensors, such as {missing[0]}")
+    if others := sorted(tensors.keys() - wanted.keys()):
+        raise ValueError(f"it has {len(others)} tensors too many, such as {others[0]}")
+    for name, value in tensors.items():
+        is_alike = value.is_floating_point() == wanted[name].is_floating_point()
+        if value.shape != wanted[name].shape or not is_alike:
+            raise ValueError(
+                f"{name} is {value.dtype} {tuple(value.shape)}, expected {wanted[name].dtype} "
+                f"{tuple(wanted[name].shape)}"
+            )
+
+
+def _whole(name: str, value: Tensor) -> Tensor:
+    """A tensor of the file as the network takes it, in float32 if it is of floats."""
+    if not value.is_floating_point():
+        return value
+    value = value.float()
+    if not value.isfinite().all():
+        raise ValueError(f"{name} has numbers that are not finite")
+    return value

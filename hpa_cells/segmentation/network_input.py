@@ -16,6 +16,7 @@ __all__ = [
     "network_input",
     "rescaled_channels",
     "scaled_shape",
+    "shows_no_nuclei",
     "shows_nuclei_only",
     "to_range",
 ]
@@ -29,11 +30,32 @@ _MOST = 1.5
 # In units of an 8-bit image; below it, what differs is the rounding of resizing.
 _LEAST_SPAN = 0.02
 
+# Enlarging shows nothing of a cell in pixels coarser than this: a nucleus has five of them across. Images of whole
+# slides have up to 1.3 um.
+_COARSEST_UM = 2.0
+# Beyond both, a wrong unit or pixel size is more likely than such a field.
+_MOST_ENLARGED, _MOST_SIDE_PX = 16, 20_000
+
 
 def scaled_shape(field: Field, um_per_px: float) -> tuple[int, int]:
-    """Height and width of a field at `um_per_px`, at least 1 px each."""
+    """Height and width of a field at `um_per_px`, at least 1 px each.
+
+    Raises
+    ------
+    ValueError
+        If its pixels are coarser than 2 um and than `um_per_px`, or it would get more than 20,000 px a side and
+        16 times its pixels.
+    """
     scale = field.pixel_size_um / um_per_px
-    return max(1, round(field.height_px * scale)), max(1, round(field.width_px * scale))
+    height_px, width_px = (max(1, round(side * scale)) for side in (field.height_px, field.width_px))
+    is_too_coarse = scale > 1 and field.pixel_size_um > _COARSEST_UM
+    if is_too_coarse or (scale**2 > _MOST_ENLARGED and max(height_px, width_px) > _MOST_SIDE_PX):
+        raise ValueError(
+            f"Field {field.field_id}: a pixel size of {field.pixel_size_um:g} um would enlarge its "
+            f"{field.height_px} x {field.width_px} px to {height_px} x {width_px} px of {um_per_px:g} um: is it in "
+            f"nm? Give it in um, at most {_COARSEST_UM:g}."
+        )
+    return height_px, width_px
 
 
 def rescaled_channels(field: Field, um_per_px: float) -> NDArray[np.float32]:
@@ -75,6 +97,11 @@ def to_range(planes: NDArray[np.float32], ends: NDArray[np.float32]) -> NDArray[
 def shows_nuclei_only(planes: NDArray[np.float32]) -> bool:
     """Whether (3, h, w) channels, as `network_input` gives them, hold neither microtubules nor ER."""
     return not planes[: NETWORK_CHANNELS.index(Channel.NUCLEUS)].any()
+
+
+def shows_no_nuclei(planes: NDArray[np.float32]) -> bool:
+    """Whether the nucleus plane of (3, h, w) channels, as `network_input` gives them, is of one value."""
+    return not planes[NETWORK_CHANNELS.index(Channel.NUCLEUS)].any()
 
 
 def network_input(field: Field, um_per_px: float) -> NDArray[np.float32]:

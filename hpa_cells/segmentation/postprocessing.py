@@ -1,4 +1,4 @@
-"""Tidying of masks and label images. All sizes are in pixels; `watershed` scales them from um."""
+"""Tidying of masks and label images. All sizes are in pixels; callers scale them from um."""
 
 from __future__ import annotations
 

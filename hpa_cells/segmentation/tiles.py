@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["MapNetwork", "check_tile_px", "infer_maps"]
+__all__ = ["MapNetwork", "check_half", "check_tile_px", "infer_maps"]
 
 # (N, 3, h, w) -> (N, T, h, w)
 _Planes = NDArray[np.float32]
@@ -38,16 +38,29 @@ class MapNetwork(Protocol):
         ...
 
 
-def check_tile_px(tile_px: int) -> None:
+def check_tile_px(tile_px: object) -> None:
     """Check a segmenter's setting of that name.
 
     Raises
     ------
     ValueError
-        If it is so small that margins take most of the time, or no multiple of the networks' strides.
+        If it is no whole number, so small that margins take most of the time, or no multiple of the networks'
+        strides.
     """
-    if tile_px < 256 or tile_px % 32:
-        raise ValueError(f"segmenter.tile_px is {tile_px}: give a multiple of 32 from 256 on.")
+    if not isinstance(tile_px, int) or tile_px < 256 or tile_px % 32:
+        raise ValueError(f"segmenter.tile_px is {tile_px!r}: give a multiple of 32 from 256 on.")
+
+
+def check_half(half: object) -> None:
+    """Check a segmenter's setting of that name.
+
+    Raises
+    ------
+    ValueError
+        If it is neither true nor false.
+    """
+    if not isinstance(half, bool):
+        raise ValueError(f"segmenter.half is {half!r}: give true or false.")
 
 
 def infer_maps(

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from hpa_cells.segmentation.devices import chosen_device
 from hpa_cells.segmentation.field_size import at_field_size
-from hpa_cells.segmentation.network_input import network_input, shows_nuclei_only
-from hpa_cells.segmentation.tiles import check_tile_px, infer_maps
+from hpa_cells.segmentation.network_input import network_input, shows_no_nuclei, shows_nuclei_only
+from hpa_cells.segmentation.tiles import check_half, check_tile_px, infer_maps
 from hpa_cells.types import Channel, Field, Segmentation
 
 if TYPE_CHECKING:
@@ -48,6 +48,10 @@ class UNet:
     tile_px: int = 1024
 
     def __post_init__(self) -> None:
+        for name, value in (("weights", self.weights or ""), ("device", self.device)):
+            if not isinstance(value, str):
+                raise ValueError(f"segmenter.{name} is {value!r}: give text.")
+        check_half(self.half)
         check_tile_px(self.tile_px)
 
     @property
@@ -70,41 +74,74 @@ class UNet:
     def segment(self, fields: Sequence[Field]) -> list[Segmentation]:
         """Cells and nuclei of each field; fields of one size go through the network together.
 
-        Where a field has neither microtubules nor ER, a cell is its nucleus.
+        Where a field has neither microtubules nor ER, a cell is its nucleus. Where its nucleus channel is of one
+        value, nothing is found.
+
+        Raises
+        ------
+        ValueError
+            If a field's pixel size would enlarge it absurdly, or it is larger than a tile and the network's
+            weights are of one that tiles cannot serve.
         """
         device = chosen_device(self.device)
-        network = _load(self.weights, str(device))
+        network, reach = _load(self.weights, str(device))
         um_per_px = network.settings.um_per_px
         images = [network_input(field, um_per_px) for field in fields]
+        if reach is None:
+            _refuse_tiles(fields, images, self.tile_px)
         maps = infer_maps(
-            network, images, device=device, half=self.half, tile_px=self.tile_px, margin_px=_MARGIN_PX
+            network, images, device=device, half=self.half, tile_px=self.tile_px, margin_px=_margin_px(reach)
         )
         return [
-            _read_cells(field, network, each, nuclei_only=shows_nuclei_only(image))
+            _read_cells(field, network, image, each)
             for field, image, each in zip(fields, images, maps, strict=True)
         ]
 
 
-# A multiple of every stride, and more than a ResNet of 18 layers with four stages looks at (192 px); of what one of
-# 34 layers looks at, a few ten-thousandths are beyond it.
-_MARGIN_PX = 256
+_LEAST_MARGIN_PX = 256
+# A multiple of every stride.
+_MARGIN_STEP_PX = 64
+
+
+def _margin_px(reach: int | None) -> int:
+    """Width of the margin of a tile, for a network that looks so far; 0 for one that no margin is enough for."""
+    if reach is None:
+        return 0
+    return max(_LEAST_MARGIN_PX, reach + -reach % _MARGIN_STEP_PX)
+
+
+def _refuse_tiles(fields: Sequence[Field], images: Sequence[NDArray[np.float32]], tile_px: int) -> None:
+    for field, image in zip(fields, images, strict=True):
+        if max(image.shape[1:]) > tile_px:
+            raise ValueError(
+                f"Field {field.field_id} has {image.shape[1]} x {image.shape[2]} px at the network's scale, and the "
+                f"network of segmenter.weights looks too far for tiles of {tile_px} px: give a segmenter.tile_px "
+                "as large as the field, or weights of a network without attention over the whole image."
+            )
 
 
 def _read_cells(
-    field: Field, network: CellUNet, maps: NDArray[np.float32], *, nuclei_only: bool
+    field: Field, network: CellUNet, image: NDArray[np.float32], maps: NDArray[np.float32]
 ) -> Segmentation:
+    # In the dark holes of the other channels the network would guess some.
+    if shows_no_nuclei(image):
+        nothing = np.zeros(image.shape[1:], dtype=np.int32)
+        return at_field_size(field, cells=nothing, nuclei=nothing)
     cells, nuclei = network.representation.decode(
-        maps, um_per_px=network.settings.um_per_px, nuclei_only=nuclei_only
+        maps, um_per_px=network.settings.um_per_px, nuclei_only=shows_nuclei_only(image)
     )
     return at_field_size(field, cells=cells, nuclei=nuclei)
 
 
 # Once a process, not once a batch.
 @lru_cache(maxsize=2)
-def _load(weights: str | None, device: str) -> CellUNet:
+def _load(weights: str | None, device: str) -> tuple[CellUNet, int | None]:
+    """The network, and how far it looks."""
     import torch
 
     from hpa_cells.segmentation.network import read_network
+    from hpa_cells.segmentation.reach import reach_px
 
     network, _ = read_network(PACKAGED_WEIGHTS if weights is None else Path(weights))
-    return network.to(memory_format=torch.channels_last).to(device)
+    reach = reach_px(network)
+    return network.to(memory_format=torch.channels_last).to(device), reach

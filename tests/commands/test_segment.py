@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from hpa_cells.commands.settings import compose
 from hpa_cells.fields import write_field
 from hpa_cells.segmentation import Watershed, read_segmentation
 from hpa_cells.segmentation.hpacellseg import weights
-from hpa_cells.types import Field
+from hpa_cells.types import Field, Segmentation
 
 
 @pytest.fixture
@@ -95,6 +95,36 @@ def test_a_field_without_er_is_segmented(fields: Path, tmp_path: Path) -> None:
     (fields / "a_yellow.png").unlink()
     segment(fields, tmp_path / "out")
     assert read_segmentation(tmp_path / "out", "a", pixel_size_um=0.5).cell_ids.tolist() == [1]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), cv2.error("resize failed"), ArithmeticError("no number")])
+def test_a_field_that_cannot_be_segmented_is_on_record_and_the_others_are_done(
+    fields: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    segment_all = Watershed.segment
+
+    def fail(self: Watershed, given: Sequence[Field]) -> list[Segmentation]:
+        if given[0].field_id == "a":
+            raise error
+        return segment_all(self, given)
+
+    monkeypatch.setattr(Watershed, "segment", fail)
+    with pytest.raises(FieldsFailedError, match="1 of 3 fields failed"):
+        segment(fields, tmp_path / "out")
+    [recorded] = failures(tmp_path / "out").to_dict("records")
+    assert (recorded["field_id"], recorded["stage"]) == ("a", "segment")
+    assert recorded["error"] == (str(error) or "MemoryError")
+    assert (tmp_path / "out" / "c_cells.png").is_file()
+
+
+def test_a_wrong_pixel_size_fails_the_field_in_its_own_words(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).poisson(9, (4, 96, 128)).astype(np.uint8)
+    for field_id, pixel_size_um in (("a", 2.5), ("b", 0.5)):
+        write_field(Field(field_id=field_id, image=image, pixel_size_um=pixel_size_um), tmp_path / "fields")
+    with pytest.raises(FieldsFailedError, match=r"1 of 2 fields failed.*is it in nm"):
+        segment(tmp_path / "fields", tmp_path / "out", "segmenter.device=cpu", segmenter="unet")
+    assert failures(tmp_path / "out")["field_id"].tolist() == ["a"]
+    assert (tmp_path / "out" / "b_cells.png").is_file()
 
 
 def test_masks_made_elsewhere_are_checked_and_copied(fields: Path, tmp_path: Path) -> None:

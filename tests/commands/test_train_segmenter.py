@@ -95,6 +95,7 @@ def test_a_file_of_weights_that_segments(root: Path, tmp_path: Path) -> None:
     network, provenance = read_network(out / "unet.safetensors")
     assert network.settings.encoder == "test_resnet"
     assert provenance["training_fields"] == {"simulated": 4, "cells": 1, "nuclei": 2}
+    assert provenance["validation_fields"] == {"simulated": 1, "cells": 1, "nuclei": 1}
     assert provenance["steps"] == 4
     known = {"simulated_cells", "simulated_nuclei", "cells_cells", "nuclei_nuclei"}
     assert {name.rsplit("_f1_", 1)[0] for name in provenance["validation"] if "_f1_" in name} == known
@@ -103,9 +104,36 @@ def test_a_file_of_weights_that_segments(root: Path, tmp_path: Path) -> None:
     assert found.cells.shape == (100, 130)
     card = (out / "unet.md").read_text()
     assert "test_resnet" in card
-    assert "| nuclei fields | 2 |" in card
+    assert "| images of nuclei | 2 |" in card
+    for about in ("Simulated fields are", "Fields of known cells came", "Images of nuclei came"):
+        assert about in card
     settings = json.loads((out / "training/settings.json").read_text())
     assert settings["segmentation"]["material"]["held_out"] == ["sim-000001"]
+
+
+def test_the_weights_say_what_made_them_but_not_where(root: Path, tmp_path: Path) -> None:
+    out = tmp_path / "model"
+    train(root, out, "callbacks.averaging.decay=0.9", "trainer.gradient_clip_val=0.5")
+    _, provenance = read_network(out / "unet.safetensors")
+    assert provenance["segmentation"]["material"] == {
+        "simulated_fields": 4,
+        "simulated_validation_fields": 1,
+        "outlines": 3,
+        "held_out": 1,
+        "nuclei_um_per_px": 0.65,
+        "nuclei_folds": 3,
+        "held_out_fold": 1,
+    }
+    assert provenance["scheduler"]["final_factor"] == 0.01
+    assert provenance["trainer"]["max_steps"] == 4
+    assert provenance["trainer"]["gradient_clip_val"] == 0.5
+    assert provenance["trainer"]["precision"] == "bf16-mixed"
+    assert provenance["averaging"]["decay"] == 0.9
+    for text in (json.dumps(provenance), (out / "unet.md").read_text()):
+        assert str(tmp_path.parent) not in text
+        assert str(root) not in text
+    train(root, tmp_path / "plain", "callbacks.averaging=null")
+    assert read_network(tmp_path / "plain/unet.safetensors")[1]["averaging"] is None
 
 
 def test_from_stage_to_stage(root: Path, tmp_path: Path) -> None:
@@ -113,6 +141,9 @@ def test_from_stage_to_stage(root: Path, tmp_path: Path) -> None:
     joint, provenance = read_network(tmp_path / "joint/unet.safetensors")
     assert joint.settings.representation == "joint"
     assert provenance["training_fields"] == {"simulated": 4}
+    card = (tmp_path / "joint/unet.md").read_text()
+    assert "Simulated fields are" in card
+    assert "came with masks" not in card
     earlier = tmp_path / "joint/unet.safetensors"
     for stage in ("segmentation_unet_base", "segmentation_unet"):
         train(root, tmp_path / stage, f"segmentation.start={earlier}", experiment=stage)

@@ -155,6 +155,17 @@ class TestPixelSize:
         (message,) = caplog.messages
         assert "taking 0.64 um for fields of 256 px (0.08 um at 2048 px)" in message
 
+    @pytest.mark.parametrize(("side_px", "level"), [(300, "WARNING"), (1728, "INFO"), (6000, "WARNING")])
+    def test_a_size_that_no_whole_field_has_is_warned_of(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture, side_px: int, level: str
+    ) -> None:
+        _tell_assumption.cache_clear()
+        with caplog.at_level(logging.INFO):
+            read_field(written(tmp_path, flat((4, side_px))))
+        [record] = caplog.records
+        assert record.levelname == level
+        assert ("give pixel_size_um" in record.getMessage()) == (level == "WARNING")
+
     def test_channels_that_disagree_are_refused(self, tmp_path: Path, made_up_field: Field) -> None:
         write_field(made_up_field, tmp_path)
         other = Field(field_id="f1", image=made_up_field.image, pixel_size_um=0.5)

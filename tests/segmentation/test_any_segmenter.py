@@ -96,9 +96,14 @@ def test_odd_fields_come_back_in_their_shape(
 
 
 @pytest.mark.parametrize("name", ["black", "saturated", "saturated 16 bit", "no nucleus", "one pixel"])
-def test_the_watershed_finds_nothing_where_nothing_is(name: str) -> None:
-    [found] = Watershed().segment([Field(field_id="f", image=FIELDS[name], pixel_size_um=0.3)])
+@pytest.mark.parametrize("build", [watershed, unet])
+def test_nothing_is_found_where_no_nucleus_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, build: Build, name: str
+) -> None:
+    segmenter = build(tmp_path, monkeypatch)
+    [found] = segmenter.segment([Field(field_id="f", image=FIELDS[name], pixel_size_um=0.3)])
     assert not found.cells.any()
+    assert not found.nuclei.any()
 
 
 def test_what_is_missing_is_said_before_any_field(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,8 @@ from hpa_cells.segmentation.network_input import (
     intensity_range,
     network_input,
     rescaled_channels,
+    scaled_shape,
+    shows_no_nuclei,
     to_range,
 )
 from hpa_cells.types import Channel, Field
@@ -59,3 +61,39 @@ def test_a_flat_channel_is_zero(pixel_size_um: float) -> None:
         image = np.full((4, 100, 130), value, dtype=kind)
         field = Field(field_id="flat", image=image, pixel_size_um=pixel_size_um)
         assert not network_input(field, 0.32).any()
+
+
+@pytest.mark.parametrize("value", [0, 7, 255])
+def test_a_nucleus_channel_of_one_value_shows_no_nuclei(value: int) -> None:
+    field = noisy_field()
+    assert not shows_no_nuclei(network_input(field, 0.32))
+    field.image[Channel.NUCLEUS] = value
+    assert shows_no_nuclei(network_input(field, 0.32))
+
+
+def blank(height_px: int, width_px: int, pixel_size_um: float) -> Field:
+    # One byte, seen at every pixel.
+    image = np.broadcast_to(np.uint8(0), (4, height_px, width_px))
+    return Field(field_id="f", image=image, pixel_size_um=pixel_size_um)
+
+
+@pytest.mark.parametrize(
+    ("side_px", "pixel_size_um", "wanted_px"),
+    [(10_000, 0.08, 2500), (2048, 1.3, 8320), (20_480, 0.65, 41_600), (64, 2.0, 400), (2048, 80e-6, 1)],
+)
+def test_shapes_at_the_networks_scale(side_px: int, pixel_size_um: float, wanted_px: int) -> None:
+    assert scaled_shape(blank(side_px, side_px, pixel_size_um), 0.32) == (wanted_px, wanted_px)
+
+
+def test_coarse_pixels_of_a_coarse_network_are_not_enlarged() -> None:
+    assert scaled_shape(blank(300, 200, 4.0), 5.0) == (240, 160)
+
+
+@pytest.mark.parametrize(
+    ("side_px", "pixel_size_um", "larger_px"),
+    [(2048, 80, 512_000), (1, 2.1, 7), (4000, 1.9, 23_750)],
+)
+def test_a_wrong_pixel_size_is_refused(side_px: int, pixel_size_um: float, larger_px: int) -> None:
+    message = f"Field f: a pixel size of {pixel_size_um} um would enlarge .* to {larger_px} x .*: is it in nm"
+    with pytest.raises(ValueError, match=message):
+        network_input(blank(side_px, side_px, pixel_size_um), 0.32)

@@ -7,6 +7,8 @@ was wrong there is right here, see docs/hpacellseg.md.
 from __future__ import annotations
 
 import logging
+import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -56,6 +58,13 @@ class CellSegmentator:
         Whether to add a margin of mirror image: better at the edges.
     multi_channel_model
         Whether the cell network sees the ER.
+
+    Raises
+    ------
+    ValueError
+        If the scale factor is not positive, a file is damaged or of another network, or there is no such device.
+    FileNotFoundError
+        If a published network is missing and cannot be downloaded.
     """
 
     def __init__(
@@ -70,6 +79,10 @@ class CellSegmentator:
         if device.startswith("cuda") and not torch.cuda.is_available():
             log.warning("No GPU found, using the CPU.")
             device = "cpu"
+        if not (math.isfinite(scale_factor) and scale_factor > 0):
+            raise ValueError(
+                f"scale_factor is {scale_factor}: give a positive number, such as 0.25 for pixels of 0.08 um."
+            )
         self.device = chosen_device(device)
         self.scale_factor = scale_factor
         self.padding = padding
@@ -93,6 +106,15 @@ class CellSegmentator:
         Returns
         -------
         (H, W, 3) uint8 each: 0, borders, interiors, in 255ths.
+
+        Raises
+        ------
+        FileNotFoundError
+            If a path is that of no image.
+        TypeError
+            If an image is neither an array nor a path, or of another type.
+        ValueError
+            If an image is empty, has another shape, or floats that are not from 0 to 1.
         """
         planes = [_nuclear_plane(_read(image), index) for index, image in enumerate(images)]
         return self._predict(self.nuclei_model, planes)
@@ -103,8 +125,9 @@ class CellSegmentator:
         Parameters
         ----------
         images
-            Three lists, of microtubules, ER and nuclei, of arrays (H, W) or paths; None in place of the ER for
-            the network without it. If `precombined`, one list of arrays (H, W, 3) in that order of planes.
+            Three lists, of microtubules, ER and nuclei, of arrays (H, W) or paths; None in place of the list of
+            the ER, and of no other, for the network without it. If `precombined`, one list of arrays (H, W, 3)
+            in that order of planes.
         precombined
             See `images`.
 
@@ -114,8 +137,10 @@ class CellSegmentator:
 
         Raises
         ------
+        FileNotFoundError, TypeError
+            As of `pred_nuclei`.
         ValueError
-            If the lists do not fit each other or the network.
+            As of `pred_nuclei`; if the lists do not fit each other or the network, or one but the ER's is None.
         """
         if self.cell_model is None:
             raise ValueError(
@@ -145,14 +170,19 @@ class CellSegmentator:
             raise ValueError(
                 f"There are {len(images)} lists of images: give microtubules, ER or None, and nuclei."
             )
-        er = images[1]
+        microtubules, er, nuclei = images
+        for channel, name in ((microtubules, "microtubules"), (nuclei, "nuclei")):
+            if channel is None:
+                raise ValueError(
+                    f"The images of the {name} are None: give a list, only the ER may be missing."
+                )
         if (er is None) == self.multi_channel_model:
             raise ValueError(
                 "The ER is missing: give it, or set multi_channel_model=False."
                 if er is None
                 else "There are images of the ER, but multi_channel_model=False: give None in their place."
             )
-        given = [channel for channel in images if channel is not None]
+        given = [microtubules, nuclei] if er is None else [microtubules, er, nuclei]
         if len({len(channel) for channel in given}) != 1:
             raise ValueError(
                 f"The channels have {', '.join(str(len(channel)) for channel in given)} images: give as many of each."
@@ -187,6 +217,8 @@ def _stacked(channels: Sequence[Image | str | Path], index: int) -> NDArray[np.f
 def _read(image: Image | str | Path) -> Image:
     if isinstance(image, np.ndarray):
         return image
+    if not isinstance(image, str | os.PathLike):
+        raise TypeError(f"An image is of type {type(image).__name__}: give an array or the path of a file.")
     path = Path(image).expanduser()
     pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
     if pixels is None:

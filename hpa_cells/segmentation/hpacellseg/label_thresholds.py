@@ -6,7 +6,6 @@ pixels of 0.08 um; here they are in um, and `LabelSizes.at` brings them to pixel
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -38,6 +37,9 @@ SEED_BORDER: Final = 0.95
 CELL_BORDER: Final = 0.05
 _LEAST_CELL: Final = 0.22
 
+# A finer pixel needs disks of more memory than there is, and in a coarser one a cell has no shape.
+_LEAST_UM_PER_PX, _MOST_UM_PER_PX = 0.005, 5.0
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LabelSizes:
@@ -67,15 +69,18 @@ class LabelSizes:
         Raises
         ------
         ValueError
-            If that is not a positive number.
+            If that is not from 0.005 to 5 um.
 
         Examples
         --------
         >>> LabelSizes.at(0.16).min_cell_px
         1375.0
         """
-        if not (math.isfinite(um_per_px) and um_per_px > 0):
-            raise ValueError(f"The pixel size is {um_per_px} um: give a positive number.")
+        if not _LEAST_UM_PER_PX <= um_per_px <= _MOST_UM_PER_PX:
+            raise ValueError(
+                f"The pixel size is {um_per_px} um: give one from {_LEAST_UM_PER_PX} to {_MOST_UM_PER_PX:g} um, "
+                f"such as the published {UM_PER_PX}."
+            )
         scale = UM_PER_PX / um_per_px
         return cls(
             min_seed_px=500 * scale**2,

@@ -31,7 +31,7 @@ from typing import Any, Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from hpa_cells.segmentation.hpacellseg.label_exact import exact_cells, exact_nuclei
 from hpa_cells.segmentation.hpacellseg.label_fast import fast_cells, fast_nuclei
@@ -47,8 +47,8 @@ _NETWORK_UM_PER_PX: Final = 4 * UM_PER_PX
 
 
 def label_cell(
-    nuclei_pred: NDArray[Any],
-    cell_pred: NDArray[Any],
+    nuclei_pred: ArrayLike,
+    cell_pred: ArrayLike,
     *,
     exact: bool = False,
     pixel_size_um: float = UM_PER_PX,
@@ -59,11 +59,11 @@ def label_cell(
     ----------
     nuclei_pred, cell_pred
         (H, W, 3) each, of ``pred_nuclei`` and ``pred_cells``: a plane that is not used, borders, and interiors.
-        uint8 in 255ths, or floats from 0 to 1.
+        uint8 in 255ths, or floats from 0 to 1; arrays or what numpy makes one of, such as tensors on the CPU.
     exact
         Whether to do as the original does, pixel by pixel; about 30 times slower.
     pixel_size_um
-        Side of a pixel, in um: scales the least areas of nuclei and cells, 16 and 35 um2.
+        Side of a pixel, in um, from 0.005 to 5: scales the least areas of nuclei and cells, 16 and 35 um2.
 
     Returns
     -------
@@ -75,22 +75,20 @@ def label_cell(
     ------
     ValueError
         If a prediction has another shape or values that are no probabilities, or the two have unlike shapes, or
-        the pixel size is not positive.
+        the pixel size is out of range.
     TypeError
-        If a prediction is neither of uint8 nor of floats.
+        If a prediction is neither of uint8 nor of floats, or numpy makes no array of it.
     """
-    nuclei_pred, cell_pred = _both(nuclei_pred, cell_pred)
+    predictions = _both(nuclei_pred, cell_pred)
     sizes = LabelSizes.at(pixel_size_um)
     if exact:
-        return exact_cells(nuclei_pred, cell_pred, sizes)
-    (small_nuclei, small_cells), sizes = _for_network(nuclei_pred, cell_pred, pixel_size_um=pixel_size_um)
+        return exact_cells(*predictions, sizes)
+    (small_nuclei, small_cells), sizes = _for_network(*predictions, pixel_size_um=pixel_size_um)
     nuclei, cells = fast_cells(small_nuclei, small_cells, sizes)
-    return _enlarged(nuclei, nuclei_pred), _enlarged(cells, cell_pred)
+    return _enlarged(nuclei, predictions[0]), _enlarged(cells, predictions[1])
 
 
-def label_nuclei(
-    nuclei_pred: NDArray[Any], *, exact: bool = False, pixel_size_um: float = UM_PER_PX
-) -> Labels:
+def label_nuclei(nuclei_pred: ArrayLike, *, exact: bool = False, pixel_size_um: float = UM_PER_PX) -> Labels:
     """Nuclei without regard to cells: not the same as those of `label_cell`.
 
     Parameters
@@ -110,17 +108,18 @@ def label_nuclei(
     ValueError, TypeError
         As `label_cell` does.
     """
-    unit = 1 if nuclei_pred.dtype == np.uint8 else 255
-    nuclei_pred = _in_255ths(nuclei_pred, "nuclei_pred")
+    given = _array(nuclei_pred, "nuclei_pred")
+    unit = 1 if given.dtype == np.uint8 else 255
+    in_255ths = _in_255ths(given, "nuclei_pred")
     sizes = LabelSizes.at(pixel_size_um)
     if exact:
-        return exact_nuclei(nuclei_pred, sizes, unit=unit)
-    [small], sizes = _for_network(nuclei_pred, pixel_size_um=pixel_size_um)
-    return _enlarged(fast_nuclei(small, sizes, unit=unit), nuclei_pred)
+        return exact_nuclei(in_255ths, sizes, unit=unit)
+    [small], sizes = _for_network(in_255ths, pixel_size_um=pixel_size_um)
+    return _enlarged(fast_nuclei(small, sizes, unit=unit), in_255ths)
 
 
 def label_predictions(
-    nuclei_pred: NDArray[Any], cell_pred: NDArray[Any], *, um_per_px: float
+    nuclei_pred: ArrayLike, cell_pred: ArrayLike, *, um_per_px: float
 ) -> tuple[Labels, Labels]:
     """Nuclei and cells at the resolution of the predictions, best that of the networks, 0.32 um.
 
@@ -129,12 +128,23 @@ def label_predictions(
     return fast_cells(*_both(nuclei_pred, cell_pred), LabelSizes.at(um_per_px))
 
 
-def _both(nuclei_pred: NDArray[Any], cell_pred: NDArray[Any]) -> tuple[Prediction, Prediction]:
-    if nuclei_pred.shape != cell_pred.shape:
+def _both(nuclei_pred: ArrayLike, cell_pred: ArrayLike) -> tuple[Prediction, Prediction]:
+    nuclei, cells = _array(nuclei_pred, "nuclei_pred"), _array(cell_pred, "cell_pred")
+    if nuclei.shape != cells.shape:
         raise ValueError(
-            f"nuclei_pred has the shape {nuclei_pred.shape}, cell_pred {cell_pred.shape}: give those of one field."
+            f"nuclei_pred has the shape {nuclei.shape}, cell_pred {cells.shape}: give those of one field."
         )
-    return _in_255ths(nuclei_pred, "nuclei_pred"), _in_255ths(cell_pred, "cell_pred")
+    return _in_255ths(nuclei, "nuclei_pred"), _in_255ths(cells, "cell_pred")
+
+
+def _array(prediction: ArrayLike, name: str) -> NDArray[Any]:
+    try:
+        return np.asarray(prediction)
+    # Of ragged lists, of tensors with a gradient, and of tensors on a GPU.
+    except (ValueError, RuntimeError, TypeError) as error:
+        raise TypeError(
+            f"{name} is a {type(prediction).__name__} that numpy makes no array of ({error}): give an array (H, W, 3)."
+        ) from error
 
 
 def _in_255ths(prediction: NDArray[Any], name: str) -> Prediction:

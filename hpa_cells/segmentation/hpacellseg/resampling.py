@@ -13,6 +13,9 @@ __all__ = ["rescaled", "unit_range"]
 # Where the tails of a Gaussian are cut off, in standard deviations.
 _REACH = 4.0
 
+# Black and white may be this far beyond 0 and 1: the rounding of whoever scaled the image in 32 bits.
+_ROUNDING = 1e-5
+
 
 def rescaled(image: NDArray[np.float32], height_px: int, width_px: int) -> NDArray[np.float32]:
     """The image in another size, as ``skimage.transform.resize`` makes it, to 1e-6.
@@ -58,8 +61,12 @@ def unit_range(image: NDArray[Any], name: str) -> NDArray[np.float32]:
     TypeError
         If it is of neither 8 nor 16 bits unsigned nor of floats.
     ValueError
-        If it has floats that are not finite; the text calls it `name`.
+        If it is empty, or has floats that are not finite, or beyond 0 to 1 by more than 1e-5.
+
+    The text of an error calls it `name`.
     """
+    if image.size == 0:
+        raise ValueError(f"{name} has the shape {image.shape}, without a pixel: leave it out.")
     if image.dtype in (np.uint8, np.uint16):
         of_white: NDArray[np.float32] = image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
         return of_white
@@ -67,4 +74,10 @@ def unit_range(image: NDArray[Any], name: str) -> NDArray[np.float32]:
         raise TypeError(f"{name} is {image.dtype}: give uint8, uint16, or floats from 0 to 1.")
     if not np.isfinite(image).all():
         raise ValueError(f"{name} has pixels that are not finite: replace them, e.g. by 0.")
+    darkest, brightest = float(image.min()), float(image.max())
+    if darkest < -_ROUNDING or brightest > 1 + _ROUNDING:
+        raise ValueError(
+            f"{name} has floats from {darkest:g} to {brightest:g}: divide by what white is, so that they are from "
+            "0 to 1, or give uint8 or uint16."
+        )
     return image.astype(np.float32)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 
 from hpa_cells.segmentation.field_size import at_field_size
 from hpa_cells.segmentation.hpacellseg.resampling import rescaled, unit_range
+from hpa_cells.segmentation.network_input import scaled_shape
 from hpa_cells.segmentation.tiles import check_tile_px
 from hpa_cells.types import Channel, Field, Segmentation
 
@@ -22,6 +25,15 @@ __all__ = ["HpaCellSeg"]
 
 # The networks know a quarter of 0.08 um.
 _UM_PER_PX: Final = 0.32
+
+# By setting: what it may be, and how that is called.
+_KINDS: Final[dict[str, tuple[tuple[type, ...], str]]] = {
+    "weights": ((str, Path, NoneType), "a path or null"),
+    "with_er": ((bool,), "true or false"),
+    "device": ((str,), "auto, cpu, cuda or cuda:0"),
+    "half": ((bool,), "true or false"),
+    "tile_px": ((int,), "a whole number"),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +64,13 @@ class HpaCellSeg:
     tile_px: int = 1024
 
     def __post_init__(self) -> None:
+        for name, (kinds, wanted) in _KINDS.items():
+            value = getattr(self, name)
+            # For Python, True is an int.
+            if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+                raise TypeError(
+                    f"segmenter.{name} is {value!r}, of type {type(value).__name__}: give {wanted}."
+                )
         check_tile_px(self.tile_px)
 
     @property
@@ -114,8 +133,7 @@ def _networks(weights: str | None, with_er: bool, device: str) -> tuple[DPNUNet,
 
 def _network_image(field: Field, *, with_er: bool) -> NDArray[np.float32]:
     """(h, w, 3) float32 from 0 to 1: microtubules, ER or zeros, and nucleus at the networks' scale."""
-    scale = field.pixel_size_um / _UM_PER_PX
-    height, width = (max(1, round(side * scale)) for side in (field.height_px, field.width_px))
+    height, width = scaled_shape(field, _UM_PER_PX)
     planes = [
         rescaled(unit_range(field.image[channel], f"Field {field.field_id}"), height, width)
         if with_er or channel != Channel.ER

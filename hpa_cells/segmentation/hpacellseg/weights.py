@@ -51,6 +51,9 @@ FOLDER_VARIABLE: Final = "HPA_CELLS_WEIGHTS"
 # A file of 139 million numbers of 32 bits has 557 MB.
 _MAX_BYTES: Final = 1 << 30
 
+# Those of 8 bits are of use only with scales that the network has no place for.
+_FLOATS: Final = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
 
 def weights_folder(setting: str | None = None) -> Path:
     """Where weights are kept: `setting`, else the variable ``HPA_CELLS_WEIGHTS``, else the user's cache."""
@@ -176,7 +179,7 @@ def _fill(network: DPNUNet, tensors: Mapping[str, Tensor]) -> None:
     Raises
     ------
     ValueError
-        If the network has other tensors, or others of their shapes.
+        If the network has other tensors, or others of their shapes, or there are numbers that are not finite.
     """
     wanted = _weights(network)
     # How often a batch was seen in training: older files lack it, and nothing here uses it.
@@ -186,11 +189,15 @@ def _fill(network: DPNUNet, tensors: Mapping[str, Tensor]) -> None:
     if others := sorted(found.keys() - wanted.keys()):
         raise ValueError(f"it has {len(others)} tensors too many, such as {others[0]}")
     for name, value in found.items():
-        if value.shape != wanted[name].shape or not value.is_floating_point():
+        if value.shape != wanted[name].shape or value.dtype not in _FLOATS:
             raise ValueError(
-                f"{name} in it is {value.dtype} {tuple(value.shape)}, expected {tuple(wanted[name].shape)} of floats"
+                f"{name} in it is {value.dtype} {tuple(value.shape)}, expected {tuple(wanted[name].shape)} of "
+                "floats of 16 to 64 bits"
             )
     state = {name: value.float().contiguous() for name, value in found.items()}
+    for name, value in state.items():
+        if num_wrong := int((~value.isfinite()).sum()):
+            raise ValueError(f"{name} in it has {num_wrong} of {value.numel()} numbers that are not finite")
     unused = {name: torch.tensor(0) for name in network.state_dict().keys() - wanted.keys()}
     network.load_state_dict(state | unused, assign=True)
 
@@ -220,5 +227,6 @@ def _checksum(tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(name.encode())
-        digest.update(tensors[name].contiguous().numpy().data)
+        # As bytes: numpy lacks some of torch's types.
+        digest.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

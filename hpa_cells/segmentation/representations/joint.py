@@ -1,4 +1,4 @@
-"""All maps at once: middles of nuclei from the offsets, outlines from the rims."""
+"""All maps at once, learned by one network; cells are read from those of one representation, the distances."""
 
 from __future__ import annotations
 

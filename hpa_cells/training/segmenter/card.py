@@ -30,9 +30,7 @@ tensors in half precision: opening them runs no code.
 
 {training}
 
-Simulated fields are random draws over cell lines, crowding, contrast, blur, noise, pixel size, missing and dead
-channels, empty fields and debris. Real cells are those of the official segmenter's masks, real nuclei are drawn by
-hand.
+{sources}
 
 ## Validation
 
@@ -46,9 +44,26 @@ Other stainings and tissues than cultured cells need a look at the outlines firs
 is not found. Not for diagnosis.
 """
 
+_NAMES_OF_FIELDS = {
+    "simulated": "simulated fields",
+    "cells": "fields of known cells",
+    "nuclei": "images of nuclei",
+}
+_ABOUT_SOURCES = {
+    "simulated": """\
+Simulated fields are random draws over cell lines, crowding, contrast, blur, noise, pixel size, missing and dead
+channels, empty fields and debris.""",
+    "cells": """\
+Fields of known cells came with masks of whole cells; the nuclei inside of these were found by the watershed.""",
+    "nuclei": """\
+Images of nuclei came with masks of nuclei and show no other channel: nothing was learned from them of how far cells
+reach.""",
+}
+
 
 def segmenter_card(settings: NetworkSettings, provenance: dict[str, Any]) -> str:
     """Markdown text; `provenance` as `write_segmenter` completes it."""
+    sources = provenance["training_fields"]
     return _TEMPLATE.format(
         encoder=settings.encoder,
         num_stages=len(settings.decoder_channels),
@@ -57,9 +72,10 @@ def segmenter_card(settings: NetworkSettings, provenance: dict[str, Any]) -> str
         um_per_px=settings.um_per_px,
         version=provenance["version"],
         training=_table(
-            {f"{source} fields": number for source, number in provenance["training_fields"].items()}
+            {_NAMES_OF_FIELDS[source]: number for source, number in sources.items()}
             | {"steps": provenance["steps"], "starting from": _start(provenance["start_sha256"])}
         ),
+        sources="\n\n".join(text for source, text in _ABOUT_SOURCES.items() if source in sources),
         validation=_table(provenance["validation"]) if provenance["validation"] else "None was kept.",
     )
 

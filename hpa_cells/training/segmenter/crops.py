@@ -15,7 +15,7 @@ __all__ = ["CropAugmentation", "TrainingCrop", "draw_crop"]
 
 # A cell with less of its nucleus in view is not one to be found, in a crop as in a field.
 _LEAST_VISIBLE_NUCLEUS_UM2 = 10.0
-_ER, _MICROTUBULES = 1, 0
+_MICROTUBULES, _ER = 0, 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +39,7 @@ class CropAugmentation:
     noise_share, most_noise
         How often noise is added, and its largest standard deviation; the bright end is 1.
     no_er_share, no_microtubules_share
-        How often a channel is missing.
+        How often a channel is left out, where the other shows something.
     """
 
     side_px: int = 256
@@ -66,11 +66,14 @@ class TrainingCrop:
         (3, S, S) float32, as `network_input` gives them.
     cells, nuclei
         (S, S) int32, ids in common.
+    knows_cells
+        Whether `cells` are more than nuclei, and microtubules or ER show them.
     """
 
     planes: NDArray[np.float32]
     cells: NDArray[np.int32]
     nuclei: NDArray[np.int32]
+    knows_cells: bool
 
 
 def draw_crop(
@@ -85,10 +88,14 @@ def draw_crop(
     labels = _warp(signed, to_window, settings.side_px, cv2.INTER_NEAREST).astype(np.int32)
     cells, in_nucleus = np.abs(labels), labels < 0
     cells = _with_visible_nucleus(cells, in_nucleus, _LEAST_VISIBLE_NUCLEUS_UM2 / um_per_px**2)
+    exposed = _expose(planes.transpose(2, 0, 1), field.ends, settings, rng)
+    # Before noise is added: under it a dead channel shows no more than before.
+    is_alive = np.array([exposed[channel].any() for channel in (_MICROTUBULES, _ER)])
     return TrainingCrop(
-        planes=_expose(planes.transpose(2, 0, 1), field.ends, settings, rng),
+        planes=_leave_out(_blur_and_add_noise(exposed, settings, rng), is_alive, settings, rng),
         cells=cells,
         nuclei=np.where(in_nucleus, cells, 0),
+        knows_cells=field.knows_cells and bool(is_alive.any()),
     )
 
 
@@ -158,7 +165,12 @@ def _expose(
     dark = ends[:, :1] + span * rng.normal(0, 0.1 * settings.range_jitter, (3, 1))
     bright = dark + span * np.exp(rng.normal(0, settings.range_jitter, (3, 1)))
     seen = to_range(planes, np.hstack([dark, bright]).astype(np.float32))
-    seen = np.asarray(cv2.pow(seen, settings.gamma ** rng.uniform(-1, 1)), dtype=np.float32)
+    return np.asarray(cv2.pow(seen, settings.gamma ** rng.uniform(-1, 1)), dtype=np.float32)
+
+
+def _blur_and_add_noise(
+    seen: NDArray[np.float32], settings: CropAugmentation, rng: np.random.Generator
+) -> NDArray[np.float32]:
     if rng.random() < settings.blur_share:
         blur_px = rng.uniform(0.3, settings.most_blur_px)
         seen = np.stack([cv2.GaussianBlur(plane, (0, 0), blur_px) for plane in seen])
@@ -166,10 +178,21 @@ def _expose(
         deviation = rng.uniform(0, settings.most_noise, (3, 1, 1)).astype(np.float32)
         noisy = seen + deviation * rng.standard_normal(seen.shape, dtype=np.float32)
         seen = np.maximum(noisy, 0)
-    # Never both: where a cell ends could then not be seen.
-    missing = rng.random()
-    if missing < settings.no_er_share:
-        seen[_ER] = 0
-    elif missing < settings.no_er_share + settings.no_microtubules_share:
+    return seen
+
+
+def _leave_out(
+    seen: NDArray[np.float32],
+    is_alive: NDArray[np.bool_],
+    settings: CropAugmentation,
+    rng: np.random.Generator,
+) -> NDArray[np.float32]:
+    """`seen`, now and then without ER or microtubules; `is_alive` is (2,), microtubules and ER."""
+    draw = rng.random()
+    # Never the last one that shows anything: where a cell ends could then not be seen.
+    if draw < settings.no_er_share:
+        if is_alive[_MICROTUBULES]:
+            seen[_ER] = 0
+    elif draw < settings.no_er_share + settings.no_microtubules_share and is_alive[_ER]:
         seen[_MICROTUBULES] = 0
     return seen

@@ -63,7 +63,7 @@ class CropBatch:
     targets
         (N, T, S, S) float32, maps of the representation.
     knows_cells
-        (N,) bool, whether more than nuclei is known of the crop.
+        (N,) bool, whether more than nuclei is known of the crop and can be seen.
     """
 
     planes: Tensor
@@ -116,7 +116,7 @@ class CropDataset(Dataset[tuple[Tensor, Tensor, bool]]):
         field = fields[rng.integers(len(fields))]
         crop = draw_crop(field, self._augmentation, rng, um_per_px=self._um_per_px)
         targets = self._representation.targets(crop.cells, crop.nuclei, um_per_px=self._um_per_px)
-        return torch.from_numpy(crop.planes), torch.from_numpy(targets), field.knows_cells
+        return torch.from_numpy(crop.planes), torch.from_numpy(targets), crop.knows_cells
 
 
 class CropData(LightningDataModule):

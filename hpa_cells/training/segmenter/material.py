@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from hpa_cells.fields import find_fields, read_field
 from hpa_cells.segmentation import Precomputed, Watershed
-from hpa_cells.segmentation.label_files import read_labels
+from hpa_cells.training.segmenter.nucleus_images import read_nucleus_images
 from hpa_cells.training.segmenter.training_field import TrainingField, training_field
-from hpa_cells.types import Channel, Field, Segmentation
+from hpa_cells.types import Field, Segmentation
 
 __all__ = ["MaterialSettings", "read_cell_fields", "read_nucleus_fields"]
 
@@ -30,7 +29,7 @@ class MaterialSettings:
     nuclei
         Folder with ``images/`` and ``labels/`` of nuclei, of one name each; None: no such.
     nuclei_um_per_px
-        Their pixel size.
+        Their pixel size, where their files do not state it.
     outlines
         Folders and files of cell label images without fields: the simulation fills some of them with light.
     held_out
@@ -92,15 +91,17 @@ def read_nucleus_fields(
     Raises
     ------
     ValueError
-        If an image cannot be read or has no labels.
+        As `read_nucleus_images` says.
     """
     if settings.nuclei is None:
         return [], []
-    folder = Path(settings.nuclei)
+    images = read_nucleus_images(Path(settings.nuclei), um_per_px=settings.nuclei_um_per_px)
     kept: list[TrainingField] = []
     held_out: list[TrainingField] = []
-    for index, path in enumerate(sorted((folder / "images").iterdir())):
-        image, truth = _read_nucleus_image(path, folder / "labels" / path.name, settings.nuclei_um_per_px)
+    for index, (image, nuclei) in enumerate(images):
+        truth = Segmentation(
+            field_id=image.field_id, cells=nuclei, nuclei=nuclei, pixel_size_um=image.pixel_size_um
+        )
         chosen = held_out if index % settings.nuclei_folds == settings.held_out_fold else kept
         chosen.append(training_field(image, truth, source="nuclei", um_per_px=um_per_px))
     return kept, held_out
@@ -115,18 +116,4 @@ def _with_nuclei(field: Field, truth: Segmentation) -> Segmentation:
         cells=np.where(has_nucleus, truth.cells, 0),
         nuclei=nuclei,
         pixel_size_um=field.pixel_size_um,
-    )
-
-
-def _read_nucleus_image(image: Path, labels: Path, um_per_px: float) -> tuple[Field, Segmentation]:
-    stain = cv2.imread(str(image), cv2.IMREAD_UNCHANGED)
-    if stain is None or not labels.is_file():
-        raise ValueError(f"{image} cannot be read, or there is no {labels}: images/ and labels/ go in pairs.")
-    stain = stain if stain.ndim == 2 else stain.max(axis=2)
-    planes = np.zeros((len(Channel), *stain.shape), dtype=stain.dtype)
-    planes[Channel.NUCLEUS] = stain
-    nuclei = read_labels(labels)
-    return (
-        Field(field_id=image.stem, image=planes, pixel_size_um=um_per_px),
-        Segmentation(field_id=image.stem, cells=nuclei, nuclei=nuclei, pixel_size_um=um_per_px),
     )

@@ -43,6 +43,7 @@ def write_segmenter(
     provenance = {
         **provenance,
         "training_fields": dict(Counter(field.source for field in training)),
+        "validation_fields": dict(Counter(field.source for field in validation)),
         "validation": scores,
     }
     card = path.with_suffix(".md")

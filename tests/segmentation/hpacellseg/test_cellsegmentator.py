@@ -150,6 +150,85 @@ def test_the_er_may_be_left_out_for_its_network() -> None:
     assert not (found[..., 2] > 127).any()
 
 
+class Records(Bright):
+    """Keeps what it sees, as pixels from 0 to 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[NDArray[np.float32]] = []
+
+    def forward(self, planes: Tensor) -> Tensor:
+        mean = torch.tensor([124, 117, 104])[:, None, None] / 255
+        self.seen.append((planes / (0.0167 * 255) + mean).numpy())
+        return super().forward(planes)
+
+
+def flat(value: int) -> list[NDArray[np.uint8]]:
+    return [np.full((256, 256), value, dtype=np.uint8)]
+
+
+@pytest.mark.parametrize(
+    ("images", "multi_channel", "seen"),
+    [
+        ([flat(51), flat(102), flat(204)], True, [0.2, 0.4, 0.8]),
+        ([flat(51), None, flat(204)], False, [0.2, 0, 0.8]),
+    ],
+)
+def test_the_network_sees_each_channel_in_its_plane(
+    images: list[Any], multi_channel: bool, seen: list[float]
+) -> None:
+    network = Records()
+    segmentator(cells=network, multi_channel_model=multi_channel).pred_cells(images)
+    [batch] = network.seen
+    wanted = np.broadcast_to(np.array(seen)[:, None, None], batch.shape[1:])
+    np.testing.assert_allclose(batch[0], wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("multi_channel", [False, True])
+@pytest.mark.parametrize(
+    ("images", "missing"),
+    [
+        ([None, flat(102), flat(204)], "microtubules"),
+        ([flat(51), flat(102), None], "nuclei"),
+        ([None, None, flat(204)], "microtubules"),
+        ([flat(51), None, None], "nuclei"),
+        ([None, None, None], "microtubules"),
+    ],
+)
+def test_no_channel_but_the_er_may_be_missing(images: list[Any], missing: str, multi_channel: bool) -> None:
+    network = Records()
+    with pytest.raises(ValueError, match=f"images of the {missing} are None"):
+        segmentator(cells=network, multi_channel_model=multi_channel).pred_cells(images)
+    assert network.seen == []
+
+
+@pytest.mark.parametrize("images", [[flat(51), [None], flat(204)], [[None], flat(102), flat(204)]])
+def test_no_single_image_may_be_missing(images: list[Any]) -> None:
+    with pytest.raises(TypeError, match="An image is of type NoneType: give an array or the path"):
+        segmentator().pred_cells(images)
+
+
+@pytest.mark.parametrize("scale_factor", [0, -1, float("nan"), float("inf")])
+def test_scales_that_are_not_positive_are_refused(scale_factor: float) -> None:
+    with pytest.raises(ValueError, match=f"scale_factor is {scale_factor}: give a positive number"):
+        segmentator(scale_factor=scale_factor)
+
+
+def test_images_without_a_pixel_are_refused() -> None:
+    empty = np.zeros((0, 640), dtype=np.uint8)
+    with pytest.raises(ValueError, match=r"Image 1 has the shape \(0, 640\), without a pixel"):
+        segmentator().pred_nuclei([IMAGE, empty])
+    with pytest.raises(ValueError, match="Image 0 has the shape"):
+        segmentator().pred_cells([[empty], [empty], [empty]])
+    with pytest.raises(ValueError, match="Image 0 has the shape"):
+        segmentator().pred_cells([np.dstack([empty] * 3)], precombined=True)
+
+
+def test_floats_beyond_the_range_are_refused() -> None:
+    with pytest.raises(ValueError, match="Image 0 has floats from 0 to 255: divide"):
+        segmentator().pred_nuclei([IMAGE.astype(np.float32)])
+
+
 IMAGE = image_of(400, 640)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -136,3 +137,19 @@ def test_many_pieces_stay_apart(num_cells: int) -> None:
     labels[2 * row, 2 * column] = np.arange(1, num_cells + 1)
     assert keep_large(labels, 1).max() == num_cells
     assert pieces(labels > 0).max() == num_cells
+
+
+def test_pieces_are_drawn_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each call of OpenCV copies all outlines that it is handed: the time would grow with their square."""
+    num_handed: list[int] = []
+    draw = cv2.drawContours
+
+    def counted(image: NDArray[np.int32], outlines: list[NDArray[np.int32]], *others: int) -> None:
+        num_handed.append(len(outlines))
+        draw(image, outlines, *others)
+
+    monkeypatch.setattr(cv2, "drawContours", counted)
+    labels = np.zeros((40, 60), dtype=np.int32)
+    labels[::2, ::2] = np.arange(1, 601).reshape(20, 30)
+    np.testing.assert_array_equal(whole_pieces(labels), labels)
+    assert num_handed == [1] * 600

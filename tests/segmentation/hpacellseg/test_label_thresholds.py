@@ -25,16 +25,16 @@ def test_sizes_are_the_published_ones_at_the_published_pixels() -> None:
     }
 
 
-@given(st.floats(0.01, 10))
+@given(st.floats(0.005, 5))
 def test_sizes_are_the_same_in_um_everywhere(um_per_px: float) -> None:
     sizes = LabelSizes.at(um_per_px)
     assert sizes.min_cell_px * um_per_px**2 == pytest.approx(35.2)
     assert sizes.closing_px * um_per_px == pytest.approx(0.48)
 
 
-@pytest.mark.parametrize("um_per_px", [0.0, -0.08, math.nan, math.inf])
-def test_a_pixel_has_a_size(um_per_px: float) -> None:
-    with pytest.raises(ValueError, match="give a positive number"):
+@pytest.mark.parametrize("um_per_px", [0.0, -0.08, math.nan, math.inf, 1e-6, 0.0049, 5.1, 100.0])
+def test_a_pixel_has_a_size_that_microscopes_know(um_per_px: float) -> None:
+    with pytest.raises(ValueError, match=rf"is {um_per_px} um: give one from 0.005 to 5 um"):
         LabelSizes.at(um_per_px)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from hpa_cells.metrics import score_instances
@@ -219,6 +220,33 @@ def test_predictions_of_two_fields_are_refused() -> None:
         label_cell(np.zeros((40, 50, 3), dtype=np.uint8), np.zeros((50, 40, 3), dtype=np.uint8))
 
 
+def test_predictions_may_be_lists_and_tensors() -> None:
+    predictions = made_up_predictions(100, 160, spacing_px=80.0)
+    expected, expected_nuclei = label_cell(*predictions), label_nuclei(predictions[0])
+    assert num_ids(expected[1]) > 0
+    assert num_ids(expected_nuclei) > 0
+    tensors = [torch.from_numpy(each) for each in predictions]
+    np.testing.assert_array_equal(label_cell(*tensors), expected)
+    np.testing.assert_array_equal(label_nuclei(tensors[0]), expected_nuclei)
+    np.testing.assert_array_equal(label_cell(*((each / 255).tolist() for each in predictions)), expected)
+    np.testing.assert_array_equal(
+        label_nuclei((predictions[0] / 255).tolist()), label_nuclei(predictions[0] / 255)
+    )
+    with pytest.raises(TypeError, match="nuclei_pred is int64: give uint8"):
+        label_nuclei(predictions[0].tolist())
+
+
+@pytest.mark.parametrize(
+    ("prediction", "found"),
+    [([[[0, 0, 0]], [[0, 0]]], "list"), (torch.zeros(40, 50, 3, requires_grad=True), "Tensor")],
+)
+def test_what_makes_no_array_is_refused(prediction: Any, found: str) -> None:
+    with pytest.raises(TypeError, match=f"nuclei_pred is a {found} that numpy makes no array of"):
+        label_nuclei(prediction)
+    with pytest.raises(TypeError, match=f"cell_pred is a {found} that numpy makes no array of"):
+        label_cell(np.zeros((40, 50, 3)), prediction)
+
+
 @pytest.mark.parametrize("dtype", [np.uint16, np.int64, np.bool_])
 def test_other_types_are_refused(dtype: Any) -> None:
     with pytest.raises(TypeError, match="give uint8, or floats from 0 to 1"):
@@ -226,8 +254,8 @@ def test_other_types_are_refused(dtype: Any) -> None:
 
 
 @both_modes
-@pytest.mark.parametrize("pixel_size_um", [0.0, -1.0, np.nan])
-def test_pixels_without_size_are_refused(pixel_size_um: float, exact: bool) -> None:
+@pytest.mark.parametrize("pixel_size_um", [0.0, -1.0, np.nan, 1e-6, 100.0])
+def test_pixels_without_a_sound_size_are_refused(pixel_size_um: float, exact: bool) -> None:
     prediction = np.zeros((40, 50, 3), dtype=np.uint8)
     with pytest.raises(ValueError, match="pixel size"):
         label_cell(prediction, prediction, exact=exact, pixel_size_um=pixel_size_um)

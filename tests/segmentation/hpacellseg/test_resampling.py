@@ -60,3 +60,28 @@ def test_pixels_without_a_range_are_refused() -> None:
         unit_range(np.zeros((2, 2), dtype=np.int64), "Field f")
     with pytest.raises(ValueError, match="Field f has pixels that are not finite"):
         unit_range(np.array([[0, np.nan]]), "Field f")
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "found"),
+    [
+        (0, 200, "from 0 to 200"),
+        (-0.5, 1, "from -0.5 to 1"),
+        (-2e-5, 1, "from -2e-05 to 1"),
+        (0, 1.001, r"from 0 to 1\.001"),
+    ],
+)
+def test_floats_beyond_the_range_are_refused(least: float, most: float, found: str) -> None:
+    with pytest.raises(ValueError, match=rf"Field f has floats {found}: divide by what white is"):
+        unit_range(np.array([[0.5, least, most]]), "Field f")
+
+
+def test_floats_may_be_a_rounding_beyond_the_range() -> None:
+    np.testing.assert_allclose(unit_range(np.array([[-9e-6, 1 + 9e-6]]), "Field f"), [[0, 1]], atol=2e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("shape", [(0, 0), (0, 7), (7, 0, 3)])
+def test_images_without_a_pixel_are_refused(shape: tuple[int, ...], dtype: type) -> None:
+    with pytest.raises(ValueError, match=r"Field f has the shape \(.*\), without a pixel"):
+        unit_range(np.zeros(shape, dtype=dtype), "Field f")

@@ -146,6 +146,24 @@ def test_no_fields(networks: tuple[Reads, Reads]) -> None:
     assert HpaCellSeg().segment([]) == []
 
 
+@pytest.mark.parametrize(
+    ("shape", "at_the_networks"),
+    [
+        ((2048, 2048), (512, 512)),
+        ((1728, 1728), (432, 432)),
+        ((3072, 3072), (768, 768)),
+        ((1202, 649), (300, 162)),
+        ((1, 5), (1, 1)),
+    ],
+)
+def test_sizes_at_the_networks_are_a_quarter(
+    shape: tuple[int, int], at_the_networks: tuple[int, int]
+) -> None:
+    field = Field(field_id="f", image=np.zeros((4, *shape), dtype=np.uint8), pixel_size_um=0.08)
+    for with_er in (False, True):
+        assert module._network_image(field, with_er=with_er).shape == (*at_the_networks, 3)
+
+
 def test_the_er_is_optional_for_one_of_the_networks() -> None:
     assert HpaCellSeg().optional_channels == {Channel.PROTEIN}
     assert HpaCellSeg(with_er=False).optional_channels == {Channel.PROTEIN, Channel.ER}
@@ -160,6 +178,33 @@ def test_settings_are_checked() -> None:
     for tile_px in (0, 128, 1000):
         with pytest.raises(ValueError, match=rf"segmenter\.tile_px is {tile_px}: give a multiple of 32"):
             HpaCellSeg(tile_px=tile_px)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "wanted"),
+    [
+        ("half", "no", "true or false"),
+        ("half", 1, "true or false"),
+        ("with_er", "no", "true or false"),
+        ("with_er", None, "true or false"),
+        ("device", 3, "auto, cpu, cuda or cuda:0"),
+        ("device", None, "auto, cpu, cuda or cuda:0"),
+        ("weights", 3, "a path or null"),
+        ("tile_px", "1024", "a whole number"),
+        ("tile_px", 1024.0, "a whole number"),
+        ("tile_px", True, "a whole number"),
+    ],
+)
+def test_settings_of_another_type_are_refused(setting: str, value: Any, wanted: str) -> None:
+    with pytest.raises(
+        TypeError, match=rf"segmenter\.{setting} is {value!r}, of type {type(value).__name__}: give {wanted}"
+    ):
+        HpaCellSeg(**{setting: value})
+
+
+def test_weights_may_be_a_path(tmp_path: Path) -> None:
+    weights: Any = tmp_path
+    assert HpaCellSeg(weights=weights).weights == tmp_path
 
 
 @pytest.mark.parametrize(("with_er", "cell_file"), [(True, CELLS), (False, CELLS_WITHOUT_ER)])

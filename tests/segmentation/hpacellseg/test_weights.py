@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
+import math
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -9,6 +11,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -157,6 +160,55 @@ def test_files_without_the_count_of_batches_and_in_half_precision(tmp_path: Path
     found = read_network(tmp_path / "a.safetensors")
     assert next(found.parameters()).dtype == torch.float32
     torch.testing.assert_close(found.final[0].weight, narrow.final[0].weight, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_checksum_is_of_the_bytes_of_any_type(tmp_path: Path, narrow: DPNUNet, dtype: torch.dtype) -> None:
+    tensors = {name: value.to(dtype) for name, value in weights._weights(narrow).items()}
+    path = tmp_path / "a.safetensors"
+    save_file(tensors, path, metadata={"sha256": weights._checksum(tensors)})
+    for (name, value), wanted in zip(
+        weights._weights(read_network(path)).items(), tensors.values(), strict=True
+    ):
+        assert torch.equal(value, wanted.float()), name
+    save_file(tensors, path, metadata={"sha256": "0" * 64})
+    with pytest.raises(ValueError, match=r"a\.safetensors .* checksum"):
+        read_network(path)
+
+
+def test_checksums_of_files_in_float32_are_the_ones_they_always_were() -> None:
+    tensors = {"b": torch.arange(6.0).reshape(2, 3).T, "a": torch.tensor(2.5)}
+    plain = hashlib.sha256(
+        b"a" + np.float32(2.5).tobytes() + b"b" + np.arange(6.0, dtype="f4").reshape(2, 3).T.tobytes()
+    )
+    assert weights._checksum(tensors) == plain.hexdigest()
+
+
+@pytest.mark.parametrize("states_its_checksum", [False, True])
+def test_floats_of_8_bits_are_refused(tmp_path: Path, narrow: DPNUNet, states_its_checksum: bool) -> None:
+    tensors = {name: value.to(torch.float8_e4m3fn) for name, value in weights._weights(narrow).items()}
+    path = tmp_path / "a.safetensors"
+    save_file(tensors, path, metadata={"sha256": weights._checksum(tensors)} if states_its_checksum else None)
+    with pytest.raises(
+        ValueError, match=r"a\.safetensors .* torch\.float8_e4m3fn .* floats of 16 to 64 bits"
+    ):
+        read_network(path)
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_numbers_that_are_not_finite_are_refused(
+    tmp_path: Path, narrow: DPNUNet, wrong: float, suffix: str
+) -> None:
+    state = narrow.state_dict()
+    state["final.0.bias"][1] = wrong
+    path = tmp_path / f"a{suffix}"
+    torch.save(state, path) if suffix == ".pth" else save_file(state, path)
+    with pytest.raises(
+        ValueError, match=r"final\.0\.bias in it has 1 of 3 numbers that are not finite"
+    ) as caught:
+        read_network(path)
+    assert str(path) in str(caught.value)
 
 
 def two_channels(state: dict[str, Any]) -> None:

@@ -28,6 +28,13 @@ def draw(field: TrainingField, settings: CropAugmentation, seed: int = 0) -> Tra
     return draw_crop(field, settings, np.random.default_rng(seed), um_per_px=UM_PER_PX)
 
 
+def without(field: TrainingField, *dead: int) -> TrainingField:
+    """The field with channels that are all 0."""
+    planes, ends = field.planes.copy(), field.ends.copy()
+    planes[..., dead], ends[list(dead)] = 0, 0
+    return replace(field, planes=planes, ends=ends)
+
+
 def test_pixels_and_labels_move_together(fields: list[TrainingField]) -> None:
     """The field's own ids, painted into its pixels, are found under the crop's labels."""
     field = fields[0]
@@ -93,6 +100,34 @@ def test_missing_channels(fields: list[TrainingField], setting: str, channel: in
     crop = draw(fields[0], replace(PLAIN, **{setting: 1.0}))
     present = [plane.any() for plane in crop.planes]
     assert present == [index != channel for index in range(3)]
+
+
+@pytest.mark.parametrize("dead", [0, 1])
+def test_the_last_channel_is_not_left_out(fields: list[TrainingField], dead: int) -> None:
+    field = without(fields[0], dead)
+    for seed in range(20):
+        crop = draw(field, replace(PLAIN, no_er_share=0.5, no_microtubules_share=0.5), seed)
+        assert [plane.any() for plane in crop.planes] == [index != dead for index in range(3)]
+        assert crop.knows_cells
+
+
+def test_noise_of_a_dead_channel_is_no_channel(fields: list[TrainingField]) -> None:
+    noisy = replace(PLAIN, noise_share=1.0)
+    field = without(fields[0], 0)
+    kept, wanted = (draw(field, each).planes for each in (replace(noisy, no_er_share=1.0), noisy))
+    assert wanted[0].any()
+    np.testing.assert_array_equal(kept, wanted)
+    assert not draw(without(fields[0], 0, 1), noisy).knows_cells
+
+
+def test_cells_that_nothing_shows_are_not_known(fields: list[TrainingField]) -> None:
+    assert draw(fields[0], PLAIN).knows_cells
+    assert not draw(without(fields[0], 0, 1), PLAIN).knows_cells
+    # A range above zero says that a channel is there; here all of its light lies elsewhere in the field.
+    dark = replace(fields[0], planes=without(fields[0], 0, 1).planes)
+    assert dark.knows_cells
+    assert not draw(dark, PLAIN).knows_cells
+    assert not draw(fields[2], PLAIN).knows_cells
 
 
 def test_over_exposure_cuts_off(fields: list[TrainingField]) -> None:

@@ -58,6 +58,17 @@ def test_only_crops_of_nuclei_hide_the_cells(fields: list[TrainingField]) -> Non
     assert not any(dataset(fields[2:])[index][2] for index in range(10))
 
 
+def test_crops_in_which_nothing_shows_them_hide_the_cells(fields: list[TrainingField]) -> None:
+    planes, ends = fields[0].planes.copy(), fields[0].ends.copy()
+    planes[..., 1], ends[1] = 0, 0
+    # Whole dark margins: crops of them show nothing either.
+    planes[64:, :, 0], ends[0, 0] = 0, 20
+    data = dataset([replace(fields[0], planes=planes, ends=ends)])
+    knows_cells = [bool(data[index][2]) for index in range(20)]
+    assert any(knows_cells)
+    assert not all(knows_cells)
+
+
 def test_nothing_to_train_on(fields: list[TrainingField]) -> None:
     with pytest.raises(ValueError, match="There is nothing to train on"):
         dataset([])
