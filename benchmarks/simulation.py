@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hpa_cells.metrics import average_precision_of_matches
+from hpa_cells.presence import PRESENCE
 from hpa_cells.simulation import (
     CELL_LINES,
     Recipe,
@@ -35,7 +36,7 @@ from hpa_cells.simulation import (
 )
 from hpa_cells.simulation.field import render_field
 from hpa_cells.simulation.labels import CellState, FieldPlan
-from hpa_cells.simulation.priors import CLASS_SET, NEGATIVE, PRESENCE
+from hpa_cells.simulation.priors import CLASS_SET, NEGATIVE
 from hpa_cells.types import Channel
 
 Picture = NDArray[np.uint8]

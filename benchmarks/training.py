@@ -90,7 +90,12 @@ def measure(
     model = CellClassifier(
         ClassifierSettings(num_classes=19, encoder=encoder.name, encoder_options=encoder.options)
     ).to(device)
-    loss = BagLoss(to_settings(LossSettings, cfg.method.loss), np.ones(19, dtype=np.float32)).to(device)
+    loss = BagLoss(
+        to_settings(LossSettings, cfg.loss),
+        np.ones((1, 19), dtype=bool),
+        field_weight=cfg.method.field_weight,
+        cell_weight=cfg.method.cell_weight,
+    ).to(device)
     augmentation = Augmentation(to_settings(AugmentationSettings, cfg.augmentation))
     optimizer = torch.optim.AdamW(model.parameters())
     changes = {

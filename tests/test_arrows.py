@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "hpa_cells"
-BOTTOM = {"classes", "types", "table", "provenance", "atomic"}
+BOTTOM = {"classes", "presence", "types", "table", "provenance", "atomic"}
 MASKS = BOTTOM | {"masks"}
 FLOOR = MASKS | {"fields", "cells", "models", "metrics"}
 
 # Room -> the rooms it may import, beside itself.
 ALLOWED = {
     "classes": set(),
+    "presence": set(),
     "atomic": set(),
     "types": {"classes"},
     "provenance": set(),

@@ -64,12 +64,14 @@ def train(*, out: Path | str, overrides: Sequence[str] = (), **settings: Setting
 def predict(
     *,
     fields: Path | str,
-    model: Path | str,
+    model: Path | str | Sequence[Path | str] = "shipped",
     out: Path | str,
     overrides: Sequence[str] = (),
     **settings: Setting,
 ) -> pd.DataFrame:
     """Cells of a run, one row each, as `hpa_cells.table.CellTable.cells`; also written to `out`.
+
+    Without a model of your own the one in the package answers, which has seen simulated cells only.
 
     Raises
     ------

@@ -15,7 +15,7 @@ from hpa_cells import __version__
 from hpa_cells.commands.outcomes import follow, refuse_failures
 from hpa_cells.commands.settings import to_settings
 from hpa_cells.fields import FieldSource, scan_fields
-from hpa_cells.models import Checkpoint, load_checkpoint
+from hpa_cells.models import Ensemble, load_models
 from hpa_cells.prediction import (
     AreaWeight,
     Failure,
@@ -59,17 +59,20 @@ def run(cfg: DictConfig) -> None:
     plain = to_settings(_PlainSettings, OmegaConf.masked_copy(cfg, list(_PlainSettings.__slots__)))
     settings = _settings(cfg, plain)
     segmenter, runner = instantiate(cfg.segmenter), instantiate(cfg.runner)
-    checkpoint = load_checkpoint(cfg.model)
-    checkpoint.model.to(pick_device(plain.device))
-    optional = segmenter.optional_channels & checkpoint.optional_channels
+    models = load_models(list(cfg.model) if OmegaConf.is_list(cfg.model) else cfg.model)
+    for each in models.members:
+        each.model.to(pick_device(plain.device))
+        if each.provenance.get("about"):
+            log.warning("About the model: %s", each.provenance["about"])
+    optional = segmenter.optional_channels & models.optional_channels
     sources, problems = scan_fields(cfg.fields, optional=optional)
     failures = [Failure(field_id=each.field_id, stage="find", error=each.message) for each in problems]
 
-    provenance = _provenance(cfg, settings, checkpoint)
+    provenance = _provenance(cfg, settings, models)
     with TableWriter(out, provenance=provenance, shard_fields=plain.shard_fields) as writer:
         todo = _unfinished(sources, writer)
         outcomes = predict_fields(
-            todo, segmenter=segmenter, checkpoint=checkpoint, writer=writer, settings=settings, runner=runner
+            todo, segmenter=segmenter, models=models, writer=writer, settings=settings, runner=runner
         )
         try:
             follow("predict", outcomes, failures, num_fields=len(todo))
@@ -94,24 +97,25 @@ def _settings(cfg: DictConfig, plain: _PlainSettings) -> PredictionSettings:
     )
 
 
-def _provenance(cfg: DictConfig, settings: PredictionSettings, checkpoint: Checkpoint) -> Provenance:
+def _provenance(cfg: DictConfig, settings: PredictionSettings, models: Ensemble) -> Provenance:
     """Name what the content depends on: not the batch size, the runner or the size of a shard."""
-    thresholds = [None if np.isnan(each) else float(each) for each in checkpoint.thresholds]
+    thresholds = [None if np.isnan(each) else float(each) for each in models.thresholds]
     return Provenance(
         version=__version__,
-        class_set=checkpoint.class_set.name,
+        class_set=models.class_set.name,
         source="model",
-        weights_hash=checkpoint.weights_hash,
+        weights_hash=models.weights_hash,
         settings={
             "segmenter": OmegaConf.to_container(cfg.segmenter, resolve=True),
-            "crops": checkpoint.crop_settings,
+            "crops": models.crop_settings,
+            "about_models": [each.provenance.get("about") for each in models.members],
             "tta": asdict(settings.scoring.symmetries),
             "fusion": asdict(settings.fusion),
             "area_weight": asdict(settings.area_weight),
             "pixel_size_um": settings.pixel_size_um,
             "half_precision": settings.scoring.half_precision,
             "embeddings": settings.embeddings,
-            "thresholds": dict(zip(checkpoint.class_set.keys, thresholds, strict=True)),
+            "thresholds": dict(zip(models.class_set.keys, thresholds, strict=True)),
         },
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,11 @@ from hpa_cells.commands.training_run import build_trainer, fit, plain, prepare_t
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
-    from hpa_cells.models import Checkpoint
+    from hpa_cells.classes import ClassSet
+    from hpa_cells.models import CellClassifier, Checkpoint, EncoderSettings
     from hpa_cells.training.augmentation import AugmentationSettings
     from hpa_cells.training.data import BagData, LabelledCells
+    from hpa_cells.training.method import MethodSettings
     from hpa_cells.training.module import TrainingModule
     from hpa_cells.training.run_folder import RunFolder
 
@@ -30,18 +33,22 @@ log = logging.getLogger(__name__)
 def run(cfg: DictConfig) -> None:
     """Train as the settings say; see ``conf/train.yaml``."""
     with sole_writer(Path(cfg.out)):
-        if cfg.segmentation is None:
-            _train(cfg)
-        else:
+        if cfg.segmentation is not None:
             from hpa_cells.commands.train_segmenter import train_segmenter
 
             train_segmenter(cfg)
+        elif cfg.cross_fit:
+            from hpa_cells.commands.train_folds import train_folds
+
+            train_folds(cfg, _train)
+        else:
+            _train(cfg)
 
 
 def _train(cfg: DictConfig) -> None:
     from lightning.pytorch import seed_everything
 
-    from hpa_cells.models import save_checkpoint
+    from hpa_cells.models import EncoderSettings, check_crop_size, save_checkpoint
     from hpa_cells.training.augmentation import AugmentationSettings
     from hpa_cells.training.run_folder import claim_folder
 
@@ -53,6 +60,7 @@ def _train(cfg: DictConfig) -> None:
         return
     prepare_torch(cfg)
     seed_everything(cfg.seed, workers=True, verbose=False)
+    check_crop_size(to_settings(EncoderSettings, cfg.encoder), cfg.crops.size_px)
     augmentation = to_settings(AugmentationSettings, cfg.augmentation)
     data = _build_data(cfg, augmentation)
     module = _build_module(cfg, data.training, augmentation)
@@ -75,7 +83,14 @@ def _build_data(cfg: DictConfig, augmentation: AugmentationSettings) -> BagData:
     from hpa_cells.training.bags import BagSettings
     from hpa_cells.training.cutting import CuttingSettings, cut_fields
     from hpa_cells.training.data import BagData
-    from hpa_cells.training.labelled import DataSettings, find_labelled_fields, label_cells, split_folds
+    from hpa_cells.training.labelled import (
+        CellLabels,
+        DataSettings,
+        find_labelled_fields,
+        label_cells,
+        split_folds,
+    )
+    from hpa_cells.training.soft_labels import SoftLabelSettings
 
     data = to_settings(DataSettings, cfg.data)
     bags = to_settings(BagSettings, cfg.bags)
@@ -89,7 +104,8 @@ def _build_data(cfg: DictConfig, augmentation: AugmentationSettings) -> BagData:
         workers=cfg.workers,
     )
     store = cut_fields(Path(cfg.crop_store), fields.sources, cutting)
-    cell_labels = None if cfg.cell_labels is None else Path(cfg.cell_labels)
+    rule = to_settings(SoftLabelSettings, cfg.soft_labels)
+    cell_labels = None if cfg.cell_labels is None else CellLabels(table=Path(cfg.cell_labels), settings=rule)
     training, validation = split_folds(label_cells(fields, store, cell_labels=cell_labels), fields, data.fold)
     return BagData(training, validation, bags)
 
@@ -99,32 +115,74 @@ def _build_module(
 ) -> TrainingModule:
     from hydra.utils import instantiate
 
-    from hpa_cells.models import CellClassifier, ClassifierSettings, EncoderSettings
     from hpa_cells.training.augmentation import Augmentation
-    from hpa_cells.training.losses import BagLoss, LossSettings, positive_weights
+    from hpa_cells.training.losses import BagLoss, LossSettings
+    from hpa_cells.training.made_up import MadeUpCells, MadeUpSettings
+    from hpa_cells.training.method import MethodSettings
     from hpa_cells.training.module import TrainingModule
 
-    encoder = to_settings(EncoderSettings, cfg.encoder)
-    loss = to_settings(LossSettings, cfg.method.loss)
-    classifier = CellClassifier(
-        ClassifierSettings(
-            num_classes=len(training.class_set),
-            encoder=encoder.name,
-            encoder_options=encoder.options,
-            pooling=cfg.method.pooling,
-            field_head=cfg.method.field_head,
-        ),
-        encoder_start=encoder,
-    )
+    method = to_settings(MethodSettings, cfg.method)
+    classifier = _build_classifier(cfg, method, training.class_set)
     return TrainingModule(
         classifier,
-        loss=BagLoss(loss, positive_weights(training.labels, loss.positive_power)),
+        loss=BagLoss(
+            to_settings(LossSettings, cfg.loss),
+            training.labels,
+            field_weight=method.field_weight,
+            cell_weight=method.cell_weight,
+        ),
         augmentation=Augmentation(augmentation),
+        made_up=MadeUpCells(to_settings(MadeUpSettings, cfg.made_up), training.class_set),
         make_optimizer=instantiate(cfg.optimizer),
         make_scheduler=instantiate(cfg.scheduler),
         seed=cfg.seed,
         compile_model=cfg.compile,
     )
+
+
+def _build_classifier(cfg: DictConfig, method: MethodSettings, class_set: ClassSet) -> CellClassifier:
+    """The model with its first weights, as ``init`` says."""
+    from hpa_cells.models import (
+        CellClassifier,
+        ClassifierSettings,
+        EncoderSettings,
+        PoolingSettings,
+        take_over,
+    )
+
+    encoder = to_settings(EncoderSettings, cfg.encoder)
+    start = _start(str(cfg.init), encoder)
+    if start == "timm":
+        encoder = replace(encoder, pretrained=True)
+    elif not (cfg.init == "auto" and start == "none"):
+        encoder = replace(encoder, pretrained=False, weights_file=None)
+    classifier = CellClassifier(
+        ClassifierSettings(
+            num_classes=len(class_set),
+            encoder=encoder.name,
+            encoder_options=encoder.options,
+            pooling=to_settings(PoolingSettings, cfg.pooling).with_positions(class_set),
+            field_head=method.field_head,
+        ),
+        encoder_start=encoder,
+    )
+    if start not in ("timm", "none"):
+        take_over(classifier, start, class_set=class_set.name)
+    return classifier
+
+
+def _start(init: str, encoder: EncoderSettings) -> str:
+    """What ``auto`` means for this encoder: the shipped model if it has the same, else as its settings say."""
+    from hpa_cells.models import SHIPPED, SHIPPED_MODEL, load_checkpoint
+
+    if init != "auto":
+        return init
+    if encoder.weights_file is not None:
+        return "none"
+    shipped = load_checkpoint(SHIPPED_MODEL).model.settings
+    if (encoder.name, encoder.options) == (shipped.encoder, shipped.encoder_options):
+        return SHIPPED
+    return "timm" if encoder.pretrained else "none"
 
 
 def _load_best_weights(module: TrainingModule, folder: RunFolder) -> None:
@@ -153,6 +211,7 @@ def _describe(
         optional_channels=frozenset(module.augmentation.settings.dropouts),
         provenance={
             "version": __version__,
+            "about": cfg.about,
             "data": {
                 "training_fields": len(data.training.field_ids),
                 "training_cells": data.training.num_cells,

@@ -8,31 +8,48 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hpa_cells.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
     from hpa_cells.models.classifier import CellClassifier, CellOutputs, ClassifierSettings
-    from hpa_cells.models.encoder import EncoderSettings, build_encoder
+    from hpa_cells.models.encoder import EncoderSettings, build_encoder, check_crop_size
+    from hpa_cells.models.ensemble import Ensemble, load_models
     from hpa_cells.models.inputs import model_input
+    from hpa_cells.models.pooling import PoolingSettings
+    from hpa_cells.models.start import SHIPPED, SHIPPED_MODEL, take_over
 
 __all__ = [
+    "SHIPPED",
+    "SHIPPED_MODEL",
     "CellClassifier",
     "CellOutputs",
     "Checkpoint",
     "ClassifierSettings",
     "EncoderSettings",
+    "Ensemble",
+    "PoolingSettings",
     "build_encoder",
+    "check_crop_size",
     "load_checkpoint",
+    "load_models",
     "model_input",
     "save_checkpoint",
+    "take_over",
 ]
 
 _MODULES = {
+    "SHIPPED": "start",
+    "SHIPPED_MODEL": "start",
     "CellClassifier": "classifier",
     "CellOutputs": "classifier",
     "Checkpoint": "checkpoint",
     "ClassifierSettings": "classifier",
     "EncoderSettings": "encoder",
+    "Ensemble": "ensemble",
+    "PoolingSettings": "pooling",
     "build_encoder": "encoder",
+    "check_crop_size": "encoder",
     "load_checkpoint": "checkpoint",
+    "load_models": "ensemble",
     "model_input": "inputs",
     "save_checkpoint": "checkpoint",
+    "take_over": "start",
 }
 
 

@@ -27,7 +27,7 @@ Use it with `hpa-cells predict fields=DIR model=THIS_FOLDER out=RUN`, or from Py
 
 ## Training
 
-{training}
+{about}{training}
 
 ## Validation
 
@@ -56,15 +56,27 @@ def model_card(config: dict[str, Any]) -> str:
         encoder=config["model"]["encoder"],
         class_set=config["class_set"],
         version=provenance.get("version", "of unknown version"),
-        pooling=config["model"]["pooling"],
+        pooling=_pooling(config),
         field_head=config["model"]["field_head"],
         crops=", ".join(f"{name} {value}" for name, value in config["crop_settings"].items()) or "unknown",
         optional=", ".join(config["optional_channels"]) or "none",
         weights_hash=config["weights_sha256"],
+        about="" if provenance.get("about") is None else f"{provenance['about']}\n\n",
         training=_table(provenance.get("data", {}) | provenance.get("training", {})),
         metrics=_table(provenance.get("metrics", {})),
         classes=_class_table(config),
     )
+
+
+def _pooling(config: dict[str, Any]) -> str:
+    """The pooling with its options, then the classes that are pooled in another way."""
+    pooling, keys = config["model"]["pooling"], list(config["thresholds"])
+    options = ", ".join(f"{name} {value}" for name, value in pooling["options"].items())
+    exceptions = [
+        f"{keys[int(position)].replace('_', ' ')} by {name}"
+        for position, name in pooling["exceptions"].items()
+    ]
+    return ", ".join([f"{pooling['name']} ({options})" if options else pooling["name"], *exceptions])
 
 
 def _table(values: dict[str, Any]) -> str:

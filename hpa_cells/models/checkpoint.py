@@ -22,6 +22,7 @@ from hpa_cells.atomic import replaced_on_success
 from hpa_cells.classes import ClassSet, get_class_set
 from hpa_cells.models.card import model_card
 from hpa_cells.models.classifier import CellClassifier, ClassifierSettings
+from hpa_cells.models.pooling import PoolingSettings
 from hpa_cells.types import Channel
 
 __all__ = ["Checkpoint", "load_checkpoint", "save_checkpoint"]
@@ -125,7 +126,7 @@ def load_checkpoint(folder: Path | str) -> Checkpoint:
             f"{folder / _WEIGHTS} has SHA-256 {weights_hash[:12]}…, {_CONFIG} was written with "
             f"{config['weights_sha256'][:12]}…: they come from different models, copy the whole folder again."
         )
-    model = CellClassifier(ClassifierSettings(**config["model"]))
+    model = CellClassifier(_classifier_settings(config["model"]))
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
@@ -183,6 +184,13 @@ _REQUIRED_KEYS = {
     "weights_sha256",
     "provenance",
 }
+
+
+def _classifier_settings(model: dict[str, Any]) -> ClassifierSettings:
+    pooling = model["pooling"]
+    # Models trained before poolings had options give its name alone.
+    pooling = {"name": pooling} if isinstance(pooling, str) else pooling
+    return ClassifierSettings(**(model | {"pooling": PoolingSettings(**pooling)}))
 
 
 def _class_set(folder: Path, config: dict[str, Any]) -> ClassSet:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from hpa_cells.models.encoder import EncoderSettings, build_encoder
-from hpa_cells.models.pooling import build_pooling
+from hpa_cells.models.pooling import PoolingSettings, build_pooling
 
 __all__ = ["CellClassifier", "CellOutputs", "ClassifierSettings"]
 
@@ -34,21 +34,29 @@ class ClassifierSettings:
     encoder_options
         Its further arguments.
     pooling
-        How the cells of a field become the field: a key of `models.pooling.POOLINGS`.
+        How the cells of a field become the field; its exceptions name classes by position.
     field_head
         ``own``: the field has a head of its own on the pooled embeddings. ``shared``: its logits are the
-        pooled logits of its cells.
+        pooled logits of its cells, which some poolings need.
     """
 
     num_classes: int
     encoder: str
     encoder_options: dict[str, Any] = field(default_factory=dict)
-    pooling: str = "mean"
+    pooling: PoolingSettings = field(default_factory=PoolingSettings)
     field_head: str = "own"
 
     def __post_init__(self) -> None:
         if self.field_head not in ("own", "shared"):
             raise ValueError(f"Field head {self.field_head!r} is unknown: use own or shared.")
+        if self.field_head == "own" and self.pooling.needs_class_logits:
+            reason = (
+                "has exceptions for classes" if self.pooling.exceptions else "pools probabilities of classes"
+            )
+            raise ValueError(
+                f"Pooling {self.pooling.name} {reason}, but field head own pools embeddings: set "
+                "method.field_head=shared, or choose another pooling."
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +68,7 @@ class CellOutputs:
     cell_logits
         (N, K) float.
     field_logits
-        (F, K) float.
+        (F, K) float; where they are pooled, float32 at least.
     embeddings
         (N, D) float.
     """
@@ -92,7 +100,7 @@ class CellClassifier(nn.Module):
         shared = settings.field_head == "shared"
         self.field_head = None if shared else nn.Linear(self.embedding_size, settings.num_classes)
         self.pooling = build_pooling(
-            settings.pooling, settings.num_classes if shared else self.embedding_size
+            settings.pooling, settings.num_classes if shared else self.embedding_size, self.embedding_size
         )
 
     def forward(self, crops: Tensor, bag_index: Tensor) -> CellOutputs:
@@ -124,9 +132,10 @@ class CellClassifier(nn.Module):
         cell_logits = self.cell_head(embeddings)
         num_fields = int(bag_index.max()) + 1
         if self.field_head is None:
-            field_logits = self.pooling(cell_logits, bag_index, num_fields)
+            field_logits = self.pooling(cell_logits, bag_index, num_fields, embeddings)
         else:
-            field_logits = self.field_head(self.pooling(embeddings, bag_index, num_fields))
+            pooled = self.pooling(embeddings, bag_index, num_fields, embeddings)
+            field_logits = self.field_head(pooled.to(embeddings.dtype))
         return CellOutputs(cell_logits=cell_logits, field_logits=field_logits, embeddings=embeddings)
 
     @torch.inference_mode()

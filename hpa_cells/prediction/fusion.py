@@ -17,7 +17,7 @@ from hpa_cells.classes import ClassSet
 __all__ = ["AreaWeight", "Fusion"]
 
 _RULES = ("weighted", "product")
-_NEGATIVE = ("own", "larger", "one_minus_max")
+_NEGATIVE = ("own", "larger", "one_minus_max", "product")
 _NEGATIVE_KEY = "negative"
 
 
@@ -34,7 +34,7 @@ class Fusion:
     negative
         Negative is what no other class explains, and may go its own way. ``own``: by the rule. ``larger``:
         the larger of the cell's and the field's score. ``one_minus_max``: 1 minus the largest combined score
-        of the others.
+        of the others. ``product``: the product of 1 minus each of them, as if they were independent.
     """
 
     rule: str = "weighted"
@@ -96,10 +96,13 @@ class Fusion:
             combined = cells.copy()
         if self.negative != "own":
             negative = class_set.index(_NEGATIVE_KEY)
+            others = np.delete(combined, negative, axis=1)
             if self.negative == "larger":
                 combined[:, negative] = np.maximum(cells[:, negative], field[negative])
+            elif self.negative == "product":
+                combined[:, negative] = np.prod(1 - others, axis=1)
             else:
-                combined[:, negative] = 1 - np.delete(combined, negative, axis=1).max(axis=1)
+                combined[:, negative] = 1 - others.max(axis=1)
         return combined.astype(np.float32).clip(0, 1)
 
 

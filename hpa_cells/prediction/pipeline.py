@@ -17,7 +17,7 @@ import pandas as pd
 
 from hpa_cells.cells import CropSettings, cell_rows, crop_cells, field_row
 from hpa_cells.fields import FieldSource, read_field
-from hpa_cells.models import Checkpoint
+from hpa_cells.models import Ensemble
 from hpa_cells.prediction.failures import Failure, at_stage, attempt
 from hpa_cells.prediction.fusion import AreaWeight, Fusion
 from hpa_cells.prediction.runner import LocalRunner
@@ -90,7 +90,7 @@ def predict_fields(
     sources: Sequence[FieldSource],
     *,
     segmenter: Segmenter,
-    checkpoint: Checkpoint,
+    models: Ensemble,
     writer: TableWriter,
     settings: PredictionSettings,
     runner: LocalRunner,
@@ -106,8 +106,8 @@ def predict_fields(
         The fields.
     segmenter
         Finds their cells; it is called from the threads of the runner, several at once.
-    checkpoint
-        The model, on the device where it shall run.
+    models
+        One or more models, on the device where they shall run.
     writer
         Where the rows go.
     settings
@@ -127,11 +127,11 @@ def predict_fields(
     ValueError, OSError
         If the segmenter lacks what it needs for any field.
     """
-    settings.fusion.check(checkpoint.class_set)
+    settings.fusion.check(models.class_set)
     prepare = partial(
         _prepare,
         segmenter=segmenter,
-        crop_settings=CropSettings(**checkpoint.crop_settings),
+        crop_settings=CropSettings(**models.crop_settings),
         pixel_size_um=settings.pixel_size_um,
     )
     todo = [source for source in sources if source.field_id not in writer.finished]
@@ -145,9 +145,9 @@ def predict_fields(
             continue
         waiting.append(outcome)
         if _is_full(waiting, settings.scoring.batch_cells):
-            yield from _finish(waiting, checkpoint, writer, settings)
+            yield from _finish(waiting, models, writer, settings)
             waiting = []
-    yield from _finish(waiting, checkpoint, writer, settings)
+    yield from _finish(waiting, models, writer, settings)
 
 
 def _prepare(
@@ -178,13 +178,13 @@ def _is_full(waiting: Sequence[_Prepared], batch_cells: int) -> bool:
 
 
 def _finish(
-    waiting: Sequence[_Prepared], checkpoint: Checkpoint, writer: TableWriter, settings: PredictionSettings
+    waiting: Sequence[_Prepared], models: Ensemble, writer: TableWriter, settings: PredictionSettings
 ) -> Iterator[Finished | Failure]:
     """Score the waiting fields together and hand their rows to the writer."""
 
     def score(group: Sequence[_Prepared]) -> list[tuple[_Prepared, CellScores]]:
         with at_stage("score"):
-            scores = score_crops(checkpoint, [each.crops for each in group], settings.scoring)
+            scores = score_crops(models, [each.crops for each in group], settings.scoring)
         return list(zip(group, scores, strict=True))
 
     for outcome in attempt(score, waiting):

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hpa_cells.models import CellClassifier, Checkpoint, model_input
+from hpa_cells.models import CellClassifier, Ensemble, model_input
 from hpa_cells.prediction.tta import Symmetries
 from hpa_cells.types import CellCrops, CellScores
 
@@ -62,15 +62,13 @@ def pick_device(name: str) -> torch.device:
 
 
 @torch.inference_mode()
-def score_crops(
-    checkpoint: Checkpoint, crops: Sequence[CellCrops], settings: ScoringSettings
-) -> list[CellScores]:
-    """Score the cells of several fields, and the fields, on the device of the model.
+def score_crops(models: Ensemble, crops: Sequence[CellCrops], settings: ScoringSettings) -> list[CellScores]:
+    """Score the cells of several fields, and the fields, on the device of the models.
 
     Parameters
     ----------
-    checkpoint
-        The model, in evaluation mode.
+    models
+        In evaluation mode; their probabilities are averaged, and the embedding is that of the first.
     crops
         The cells of each field; a field may have none.
     settings
@@ -87,20 +85,20 @@ def score_crops(
         If the network answers with something that is no probability.
     """
     sizes = [len(each.cell_ids) for each in crops]
-    num_classes, model = len(checkpoint.class_set), checkpoint.model
-    cells, embeddings = torch.zeros(0, num_classes), torch.zeros(0, model.embedding_size)
+    num_classes, networks = len(models.class_set), [each.model for each in models.members]
+    cells, embeddings = torch.zeros(0, num_classes), torch.zeros(0, networks[0].embedding_size)
     fields = torch.full((len(crops), num_classes), torch.nan)
     # The pooling wants the fields numbered without gaps: those without cells are skipped.
     field_of_cell = torch.arange(len(crops)).repeat_interleave(torch.tensor(sizes, dtype=torch.int64))
     filled, bag_index = torch.unique(field_of_cell, return_inverse=True)
     if len(filled):
         images = np.concatenate([each.images for each in crops])
-        cells, fields[filled], embeddings = _average(model, images, bag_index, settings)
+        cells, fields[filled], embeddings = _average(networks, images, bag_index, settings)
     shares = zip(crops, torch.split(cells, sizes), fields, torch.split(embeddings, sizes), strict=True)
     return [
         CellScores(
             field_id=each.field_id,
-            class_set=checkpoint.class_set,
+            class_set=models.class_set,
             cell_ids=each.cell_ids,
             probabilities=own_cells.numpy(),
             field_probabilities=own_field.numpy(),
@@ -111,15 +109,18 @@ def score_crops(
 
 
 def _average(
-    model: CellClassifier, images: np.ndarray, bag_index: Tensor, settings: ScoringSettings
+    networks: Sequence[CellClassifier], images: np.ndarray, bag_index: Tensor, settings: ScoringSettings
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Average over the views: probabilities (N, K) of cells and (F, K) of fields, embeddings (N, D)."""
-    views = _embed_views(model, images, settings)
-    bag_index = bag_index.to(views[0].device)
-    outputs = [model.classify(embeddings, bag_index) for embeddings in views]
-    cells = torch.stack([each.cell_logits.sigmoid() for each in outputs]).mean(dim=0)
-    fields = torch.stack([each.field_logits.sigmoid() for each in outputs]).mean(dim=0)
-    return cells.cpu(), fields.cpu(), torch.stack(views).mean(dim=0).cpu()
+    """Average over networks and views: probabilities (N, K) of cells and (F, K) of fields, embeddings (N, D)."""
+    cells, fields, embeddings = [], [], []
+    for network in networks:
+        views = _embed_views(network, images, settings)
+        index = bag_index.to(views[0].device)
+        outputs = [network.classify(each, index) for each in views]
+        cells += [each.cell_logits.sigmoid() for each in outputs]
+        fields += [each.field_logits.sigmoid() for each in outputs]
+        embeddings.append(torch.stack(views).mean(dim=0))
+    return torch.stack(cells).mean(dim=0).cpu(), torch.stack(fields).mean(dim=0).cpu(), embeddings[0].cpu()
 
 
 def _embed_views(model: CellClassifier, images: np.ndarray, settings: ScoringSettings) -> list[Tensor]:

@@ -17,6 +17,7 @@ from hpa_cells.simulation.nuclear_patterns import dna
 from hpa_cells.simulation.optics import expose
 from hpa_cells.simulation.protein import draw_protein
 from hpa_cells.simulation.recipe import Recipe
+from hpa_cells.simulation.variation import recipe_of_field
 from hpa_cells.types import Channel, Field, Segmentation
 
 __all__ = [
@@ -78,6 +79,7 @@ def simulate_field(recipe: Recipe, index: int) -> SimulatedField:
     >>> simulated.field.image.shape
     (4, 64, 96)
     """
+    recipe = recipe_of_field(recipe, index)
     plan_rng, pixel_rng = field_streams(recipe, index)
     plan = draw_plan(recipe, index, plan_rng)
     return render_field(recipe, plan, pixel_rng, field_id=field_id_of(index))

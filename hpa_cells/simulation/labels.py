@@ -9,16 +9,11 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from hpa_cells.presence import EXTRA_RATE, PRESENCE
 from hpa_cells.simulation.cell_lines import CELL_LINES, CellLine
-from hpa_cells.simulation.priors import (
-    CLASS_SET,
-    EXTRA_RATE,
-    NEGATIVE,
-    PRESENCE,
-    label_sets,
-    with_floor,
-)
+from hpa_cells.simulation.priors import CLASS_SET, NEGATIVE, label_sets, with_floor
 from hpa_cells.simulation.recipe import Recipe
+from hpa_cells.simulation.variation import line_of_field, recipe_of_field
 
 __all__ = [
     "CellState",
@@ -110,7 +105,9 @@ def simulate_labels(recipe: Recipe, num_fields: int, *, first_index: int = 0) ->
     They are those of `simulate_field`, which leaves out the cells whose nucleus lies outside the field.
     """
     indices = range(first_index, first_index + num_fields)
-    plans = [draw_plan(recipe, index, field_streams(recipe, index)[0]) for index in indices]
+    plans = [
+        draw_plan(recipe_of_field(recipe, index), index, field_streams(recipe, index)[0]) for index in indices
+    ]
     return SimulatedLabels(
         field_labels=np.stack([plan.field_labels for plan in plans]),
         cell_labels=np.concatenate([plan.cell_labels for plan in plans]),
@@ -121,7 +118,7 @@ def simulate_labels(recipe: Recipe, num_fields: int, *, first_index: int = 0) ->
 
 def draw_plan(recipe: Recipe, index: int, rng: np.random.Generator) -> FieldPlan:
     """Draw cell line, number of cells, labels and states of field `index`."""
-    line = _draw_cell_line(recipe, rng)
+    line = line_of_field(_draw_cell_line(recipe, rng), recipe.variation, rng)
     true_labels = _draw_label_set(recipe, index)
     num_cells = draw_num_cells(recipe, line, rng)
     cell_labels = _draw_cell_labels(recipe, true_labels, num_cells, rng)

@@ -1,10 +1,9 @@
-"""What the real label tables say, as small constants: how often labels meet, and how often a cell shows them.
+"""What the real label tables say, as small constants: how often labels meet.
 
-Sources
--------
+Source
+------
 .. [1] The label table of the 2021 challenge (21,806 training fields, 19 classes): Le et al., Nature Methods
    19:1221 (2022), doi:10.1038/s41592-022-01606-z.
-.. [2] 5,090 cells of 328 public fields of the challenge's test set, labelled one by one; same paper.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from hpa_cells.classes import get_class_set
 
-__all__ = ["CLASS_SET", "EXTRA_RATE", "NEGATIVE", "PRESENCE", "label_sets", "with_floor"]
+__all__ = ["CLASS_SET", "NEGATIVE", "label_sets", "with_floor"]
 
 CLASS_SET: Final = get_class_set("hpa2021")
 NEGATIVE: Final = CLASS_SET.index("negative")
@@ -45,45 +44,6 @@ _LABEL_SETS: Final = """
 0+4+13:5 0+7+12+16:5 0+12+13+16:5 0+12+14:5 1+5+16:5 1+9+13:5 2+4+7:5 2+9+16:5 3+4+16:5 3+8:5 4+5:5 4+15:5
 10+11+13:5 13+15:5
 """
-
-# P(a cell shows the class | its field carries it) [2]_; in a field labelled Negative no cell shows anything.
-PRESENCE: Final[dict[str, float]] = {
-    "nucleoplasm": 0.783,
-    "nuclear_membrane": 0.740,
-    "nucleoli": 0.643,
-    "nucleoli_fibrillar_center": 0.451,
-    "nuclear_speckles": 0.874,
-    "nuclear_bodies": 0.389,
-    "endoplasmic_reticulum": 0.697,
-    "golgi_apparatus": 0.495,
-    "intermediate_filaments": 0.786,
-    "actin_filaments": 0.752,
-    "microtubules": 0.592,
-    "mitotic_spindle": 0.071,
-    "centrosome": 0.242,
-    "plasma_membrane": 0.695,
-    "mitochondria": 0.852,
-    "aggresome": 0.683,
-    "cytosol": 0.821,
-    "vesicles": 0.554,
-    "negative": 1.0,
-}
-
-# P(a cell shows the class | its field does not carry it) [2]_, where above zero. Negative is not drawn: it is
-# what a cell without any other class shows.
-EXTRA_RATE: Final[dict[str, float]] = {
-    "nucleoplasm": 0.0100,
-    "nuclear_membrane": 0.0006,
-    "nucleoli": 0.0006,
-    "intermediate_filaments": 0.0002,
-    "microtubules": 0.0008,
-    "mitotic_spindle": 0.0002,
-    "centrosome": 0.0026,
-    "plasma_membrane": 0.0005,
-    "aggresome": 0.0002,
-    "cytosol": 0.0193,
-    "vesicles": 0.0049,
-}
 
 
 @cache

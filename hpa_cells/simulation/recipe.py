@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 from hpa_cells.simulation.cell_lines import CELL_LINES
 
-__all__ = ["Recipe"]
+__all__ = ["LIMITS", "Recipe"]
 
 _LARGEST_SIDE_PX = 16_384
-_LIMITS = {
+# Lowest and highest value of each setting that is a number.
+LIMITS = {
     "seed": (0, 2**32 - 1),
     "height_px": (32, _LARGEST_SIDE_PX),
     "width_px": (32, _LARGEST_SIDE_PX),
@@ -32,6 +33,7 @@ _LIMITS = {
     "blur": (0.1, 10.0),
     "haze": (0.0, 0.9),
     "debris_per_field": (0.0, 1000.0),
+    "variation": (0.0, 1.0),
 }
 
 
@@ -84,6 +86,9 @@ class Recipe:
         Mean number of pieces of dirt on an area of 164 by 164 um (a real field).
     has_er
         Whether the ER channel is imaged.
+    variation
+        0: all fields are made as said above. Up to 1: crowding, light, optics and the shape of cells differ from
+        field to field around it; see `hpa_cells.simulation.variation`.
     """
 
     seed: int = 0
@@ -110,9 +115,10 @@ class Recipe:
     haze: float = 0.1
     debris_per_field: float = 3.0
     has_er: bool = True
+    variation: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, (lowest, highest) in _LIMITS.items():
+        for name, (lowest, highest) in LIMITS.items():
             value = getattr(self, name)
             if not (math.isfinite(value) and lowest <= value <= highest):
                 raise ValueError(f"Recipe: {name} is {value}, expected a number from {lowest} to {highest}.")

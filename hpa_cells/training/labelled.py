@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from hpa_cells.classes import get_class_set
@@ -20,13 +21,21 @@ from hpa_cells.fields import (
     merge_label_tables,
     read_label_table,
 )
-from hpa_cells.table import read_table
+from hpa_cells.table import Column, read_table
 from hpa_cells.training.cell_labels import match_cell_labels
 from hpa_cells.training.crop_store import CropStore
 from hpa_cells.training.data import LabelledCells
+from hpa_cells.training.soft_labels import SoftLabelSettings, soft_labels
 from hpa_cells.types import Channel
 
-__all__ = ["DataSettings", "LabelledFields", "find_labelled_fields", "label_cells", "split_folds"]
+__all__ = [
+    "CellLabels",
+    "DataSettings",
+    "LabelledFields",
+    "find_labelled_fields",
+    "label_cells",
+    "split_folds",
+]
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +135,23 @@ def find_labelled_fields(settings: DataSettings, *, optional: frozenset[Channel]
     return LabelledFields(sources=sources, table=table, folds=folds)
 
 
-def label_cells(fields: LabelledFields, store: CropStore, *, cell_labels: Path | None) -> LabelledCells:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellLabels:
+    """Labels of single cells.
+
+    Attributes
+    ----------
+    table
+        A cell table: a truth, or what an earlier model said.
+    settings
+        What is made of its probabilities.
+    """
+
+    table: Path
+    settings: SoftLabelSettings
+
+
+def label_cells(fields: LabelledFields, store: CropStore, *, cell_labels: CellLabels | None) -> LabelledCells:
     """Give the cells of the store the labels of their fields and, from a cell table, their own.
 
     Fields without cells are left out.
@@ -140,16 +165,22 @@ def label_cells(fields: LabelledFields, store: CropStore, *, cell_labels: Path |
     rows_of_field = store.rows_of_field()
     positions = [row for row, field_id in enumerate(fields.table.field_ids) if field_id in rows_of_field]
     table = fields.table.take(positions)
-    targets = (
-        None if cell_labels is None else match_cell_labels(store.cells, read_table(cell_labels), class_set)
-    )
     return LabelledCells(
         class_set=class_set,
         field_ids=table.field_ids,
         labels=table.labels,
         rows_of_field=tuple(rows_of_field[field_id] for field_id in table.field_ids),
         store=store,
-        cell_targets=targets,
+        cell_targets=None if cell_labels is None else _cell_targets(table, store, cell_labels),
+    )
+
+
+def _cell_targets(table: LabelTable, store: CropStore, cell_labels: CellLabels) -> NDArray[np.float32]:
+    """(rows of the store, K) float32 in [0, 1]."""
+    probabilities = match_cell_labels(store.cells, read_table(cell_labels.table), table.class_set)
+    row_of_field = pd.Index(table.field_ids).get_indexer(pd.Index(store.cells[Column.FIELD_ID]))
+    return soft_labels(
+        probabilities, table.labels[row_of_field], row_of_field, table.class_set, cell_labels.settings
     )
 
 

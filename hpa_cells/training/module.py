@@ -19,6 +19,7 @@ from hpa_cells.models import CellClassifier, CellOutputs, model_input
 from hpa_cells.training.augmentation import Augmentation
 from hpa_cells.training.bags import Bags
 from hpa_cells.training.losses import BagLoss
+from hpa_cells.training.made_up import MadeUpCells
 
 __all__ = [
     "FieldScores",
@@ -61,6 +62,8 @@ class TrainingModule(LightningModule):
         What is minimised.
     augmentation
         Changes the crops of a training step.
+    made_up
+        Makes further cells of those, which are of no field.
     make_optimizer
         Called with the parameter groups: those with weight decay and, second, those without.
     make_scheduler
@@ -69,7 +72,7 @@ class TrainingModule(LightningModule):
         Every random number of a step is a function of this and the step's number, so that a training that was
         stopped goes on as if it had not been.
     compile_model
-        Whether `torch.compile` makes the model faster, after some minutes.
+        Whether `torch.compile` makes the encoder faster, after some minutes.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class TrainingModule(LightningModule):
         *,
         loss: BagLoss,
         augmentation: Augmentation,
+        made_up: MadeUpCells,
         make_optimizer: MakeOptimizer,
         make_scheduler: MakeScheduler,
         seed: int,
@@ -87,11 +91,12 @@ class TrainingModule(LightningModule):
         self.classifier = classifier
         self.loss = loss
         self.augmentation = augmentation
+        self.made_up = made_up
         self._make_optimizer = make_optimizer
         self._make_scheduler = make_scheduler
         self._seed = seed
         if compile_model:
-            self.classifier.compile()
+            self.classifier.encoder.compile()
         self._validation = FieldScores()
 
     @override
@@ -110,12 +115,17 @@ class TrainingModule(LightningModule):
     def training_step(self, batch: Bags, batch_idx: int) -> Tensor:
         """Loss of one batch."""
         crops = self.augmentation(model_input(batch.crops, self.device), batch.bag_index)
-        terms = self.loss(self(crops, batch.bag_index), batch)
+        made_up, labels = self.made_up.make(crops)
+        # Together, so that normalisation over the batch sees one batch.
+        embeddings = self.classifier.embed(torch.cat([crops, made_up]))
+        own, further = embeddings[: len(crops)], embeddings[len(crops) :]
+        terms = self.loss(self.classifier.classify(own, batch.bag_index), batch)
+        of_made_up = self.loss.of_cells(self.classifier.cell_head(further), labels)
+        total: Tensor = terms.total + self.made_up.settings.weight * of_made_up
         size = len(batch.field_labels)
-        self.log("train/loss", terms.total, prog_bar=True, on_step=True, on_epoch=True, batch_size=size)
+        self.log("train/loss", total, prog_bar=True, on_step=True, on_epoch=True, batch_size=size)
         self.log("train/loss_field", terms.field, on_step=False, on_epoch=True, batch_size=size)
         self.log("train/loss_cell", terms.cell, on_step=False, on_epoch=True, batch_size=size)
-        total: Tensor = terms.total
         return total
 
     @override

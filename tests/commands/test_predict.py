@@ -62,6 +62,20 @@ def test_the_cell_table(predict: Program, small_world: Any, tmp_path: Path) -> N
     assert failures(tmp_path / "run") == []
 
 
+def test_without_a_model_the_one_in_the_package_answers_and_says_what_it_is(
+    hpa_cells: Program, small_world: Any, tmp_path: Path
+) -> None:
+    masks = ["segmenter=precomputed", f"segmenter.folder={small_world.masks}", "device=cpu"]
+    ended = hpa_cells("predict", f"fields={small_world.fields}", f"out={tmp_path / 'run'}", *masks)
+    assert ended.status == 0
+    assert "About the model: Trained on simulated cells only" in ended.stderr
+    table = read_table(tmp_path / "run")
+    assert table.provenance.settings["about_models"] == [
+        "Trained on simulated cells only, with the true labels of each."
+    ]
+    assert len(table.cells) == sum(small_world.num_cells.values())
+
+
 def test_provenance_holds_what_changes_the_content_and_nothing_else(
     predict: Program, small_world: Any, tmp_path: Path
 ) -> None:

@@ -19,11 +19,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from hpa_cells.classes import get_class_set
 from hpa_cells.commands import app
-from hpa_cells.commands.settings import compose
-from hpa_cells.commands.train import run
-from hpa_cells.fields import write_field
-from hpa_cells.models import CellClassifier, load_checkpoint
+from hpa_cells.commands.settings import compose, conf_folder, to_settings
+from hpa_cells.commands.train import _start, run
+from hpa_cells.fields import find_fields, write_field
+from hpa_cells.models import CellClassifier, EncoderSettings, Ensemble, load_checkpoint, load_models
+from hpa_cells.prediction import Finished, LocalRunner, PredictionSettings, predict_fields
+from hpa_cells.segmentation import TableMasks
 from hpa_cells.table import Provenance, TableWriter, read_table
+from hpa_cells.training.labelled import DataSettings, find_labelled_fields
 from hpa_cells.types import CellScores, Channel, Field, Segmentation
 
 NUM_FIELDS = 10
@@ -132,6 +135,129 @@ def test_a_checkpoint_from_fields_and_labels(root: Path, tmp_path: Path, method:
     assert settings["method"]["field_head"] == ("shared" if method == "naive" else "own")
 
 
+def test_cross_fitting_scores_every_field_by_the_model_that_has_not_seen_it(
+    root: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "round"
+    settings = [
+        "cross_fit=true",
+        "data.num_folds=2",
+        "segmenter=cell_table",
+        f"segmenter.folder={root / 'truth'}",
+    ]
+    train(root, out, "method=naive", *settings)
+    table = read_table(out / "out_of_fold")
+    assert sorted(table.fields["field_id"]) == [f"f{index:02d}" for index in range(NUM_FIELDS)]
+    models = [load_models(out / f"fold-{fold}") for fold in range(2)]
+    assert models[0].weights_hash != models[1].weights_hash
+    assert table.provenance.settings["weights_of_folds"] == [each.weights_hash for each in models]
+    for fold, model in enumerate(models):
+        unseen = out_of_fold_ids(out / f"fold-{fold}", root)
+        own = predict_with(model, root, unseen, tmp_path / f"own-{fold}")
+        theirs = table.cells[table.cells["field_id"].isin(unseen)].reset_index(drop=True)
+        pd.testing.assert_frame_equal(own, theirs)
+
+    written = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
+    train(root, out, "method=naive", *settings)
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")} == written
+
+    # The second round: its labels are those scores, constrained by the field's.
+    student = [f"cell_labels={out / 'out_of_fold'}", "soft_labels=calibrated", "method=oracle", *settings[2:]]
+    train(root, tmp_path / "student", *student)
+    assert load_checkpoint(tmp_path / "student").provenance["settings"]["soft_labels"]["rule"] == "calibrated"
+
+
+def out_of_fold_ids(model: Path, root: Path) -> list[str]:
+    """Fields that were for validation in this training."""
+    data = load_checkpoint(model).provenance["settings"]["data"]
+    fields = find_labelled_fields(DataSettings(**data), optional=frozenset())
+    chosen = np.flatnonzero(fields.folds == data["fold"])
+    return [fields.table.field_ids[row] for row in chosen]
+
+
+def predict_with(models: Ensemble, root: Path, field_ids: list[str], out: Path) -> pd.DataFrame:
+    """Cells of these fields by the way of the other command."""
+    sources = [source for source in find_fields(root / "train") if source.field_id in field_ids]
+    provenance = Provenance(version="0", class_set="hpa2021", source="test")
+    with TableWriter(out, provenance=provenance) as writer:
+        outcomes = predict_fields(
+            sources,
+            segmenter=TableMasks(folder=str(root / "truth")),
+            models=models,
+            writer=writer,
+            settings=PredictionSettings(pixel_size_um=0.5, embeddings=False),
+            runner=LocalRunner(),
+        )
+        assert all(isinstance(each, Finished) for each in outcomes)
+    return read_table(out).cells
+
+
+def test_another_loss(root: Path, tmp_path: Path) -> None:
+    chosen = {"gamma": 1.5, "class_weights": "one_minus_share", "smoothing": 0.1, "weigh_equally": "fields"}
+    settings = [f"loss.{name}={value}" for name, value in chosen.items()]
+    train(root, tmp_path / "model", "debug=fast", "loss=focal", *settings)
+    trained_with = load_checkpoint(tmp_path / "model").provenance["settings"]["loss"]
+    assert trained_with["name"] == "focal"
+    assert chosen.items() <= trained_with.items()
+
+
+def first_weights(out: Path) -> dict[str, torch.Tensor]:
+    """The weights after a step that changes nothing."""
+    return load_checkpoint(out).model.state_dict()
+
+
+def test_a_training_goes_on_from_another_model(root: Path, tmp_path: Path) -> None:
+    train(root, tmp_path / "earlier", "method=naive")
+    still = [
+        "optimizer.lr=0",
+        "trainer.max_epochs=1",
+        "callbacks.averaging=null",
+        f"init={tmp_path / 'earlier'}",
+    ]
+    train(root, tmp_path / "later", "method=dual_head", *still)
+    earlier, later = first_weights(tmp_path / "earlier"), first_weights(tmp_path / "later")
+    learned = [name for name, value in earlier.items() if value.ndim > 1]
+    assert any(name.startswith("encoder.") for name in learned)
+    for name in learned:
+        torch.testing.assert_close(later[name], earlier[name])
+    # The first has no head of its own for fields: that of cells is where the other begins.
+    torch.testing.assert_close(later["field_head.weight"], earlier["cell_head.weight"])
+
+    train(root, tmp_path / "fresh", "method=naive", *still[:3], "init=none")
+    assert not torch.equal(first_weights(tmp_path / "fresh")["cell_head.weight"], earlier["cell_head.weight"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([], "shipped"),
+        (["encoder=tiny"], "none"),
+        (["encoder=resnet18"], "timm"),
+        (["encoder=resnet18", "encoder.pretrained=false"], "none"),
+        (["encoder.weights_file=mine.safetensors"], "none"),
+        (["init=timm"], "timm"),
+        (["init=runs/mine"], "runs/mine"),
+    ],
+)
+def test_where_the_first_weights_come_from(overrides: list[str], expected: str) -> None:
+    cfg = compose("train", ["out=x", "data.root=y", *overrides])
+    assert _start(cfg.init, to_settings(EncoderSettings, cfg.encoder)) == expected
+
+
+def test_a_start_that_does_not_fit(root: Path, tmp_path: Path) -> None:
+    train(root, tmp_path / "earlier", "method=naive", "trainer.max_epochs=1")
+    with pytest.raises(ValueError, match="choose the same `encoder`, or init=none"):
+        train(root, tmp_path / "later", "encoder.options.stem_width=8", f"init={tmp_path / 'earlier'}")
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        train(root, tmp_path / "later", f"init={tmp_path / 'nowhere'}")
+
+
+def test_what_the_fields_are_is_in_the_card(root: Path, tmp_path: Path) -> None:
+    train(root, tmp_path / "model", "about=Drawn by a test.", "trainer.max_epochs=1")
+    assert load_checkpoint(tmp_path / "model").provenance["about"] == "Drawn by a test."
+    assert "\nDrawn by a test.\n" in (tmp_path / "model" / "README.md").read_text()
+
+
 def validations(out: Path) -> pd.DataFrame:
     """What the CSV log says of the average precision after each epoch."""
     log = pd.read_csv(out / "training" / "logs" / "csv" / "metrics.csv")
@@ -234,7 +360,11 @@ def test_other_settings_in_the_same_folder(
     ("argument", "message"),
     [
         ("encoder.name=resnt18", "timm has no network 'resnt18': did you mean"),
-        ("method.pooling=median", "Pooling 'median' is unknown"),
+        ("pooling.name=median", "Pooling 'median' is unknown"),
+        ("pooling=by_class", "method.field_head=shared"),
+        ("+pooling.exceptions.spindle=max", "Class 'spindle' is not in class set hpa2021"),
+        ("loss.smoothing=1", "loss.smoothing is 1.0"),
+        ("method.cell_weight=-1", "method.cell_weight -1.0"),
         ("data.fold=7", "data.fold is 7"),
         ("bags.fields_per_batch=0", "bags.fields_per_batch is 0"),
         ("augmentation.zoom=-1", "augmentation.zoom is -1.0"),
@@ -285,6 +415,17 @@ def test_fields_that_cannot_be_used(
     assert message in error
     assert "Traceback" not in error
     assert not (tmp_path / "model" / "checkpoint.json").exists()
+
+
+POOLINGS = sorted(path.stem for path in (conf_folder() / "pooling").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_every_pooling_trains(root: Path, tmp_path: Path, pooling: str) -> None:
+    train(root, tmp_path / "model", f"pooling={pooling}", "method.field_head=shared", "debug=fast")
+    settings = load_checkpoint(tmp_path / "model").model.settings.pooling
+    assert settings.name == ("mean" if pooling == "by_class" else pooling)
+    assert settings.exceptions == ({"11": "max"} if pooling == "by_class" else {})
 
 
 # Those of the segmenter are trained in test_train_segmenter.py.

@@ -1,23 +1,36 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
 from hpa_cells.models import CellClassifier, ClassifierSettings
-from hpa_cells.models.pooling import POOLINGS
+from hpa_cells.models.pooling import POOLINGS, GatedAttention, PoolingSettings
 
 SMALL = {"channels": [4, 4, 8, 8], "stem_width": 4}
 INDEX = torch.tensor([0, 0, 1, 2, 2])
 
 
-@pytest.mark.parametrize("field_head", ["own", "shared"])
-@pytest.mark.parametrize("pooling", sorted(POOLINGS))
-def test_shapes(pooling: str, field_head: str, crops: Tensor) -> None:
+def build(field_head: str, **pooling: Any) -> CellClassifier:
+    torch.manual_seed(0)
     settings = ClassifierSettings(
-        num_classes=19, encoder="resnet10t", encoder_options=SMALL, pooling=pooling, field_head=field_head
+        num_classes=19,
+        encoder="resnet10t",
+        encoder_options=SMALL,
+        pooling=PoolingSettings(**pooling),
+        field_head=field_head,
     )
-    outputs = CellClassifier(settings)(crops, INDEX)
+    return CellClassifier(settings).eval()
+
+
+@pytest.mark.parametrize("field_head", ["own", "shared"])
+@pytest.mark.parametrize("name", sorted(POOLINGS))
+def test_shapes(name: str, field_head: str, crops: Tensor) -> None:
+    if field_head == "own" and POOLINGS[name].needs_class_logits:
+        pytest.skip("refused, see below")
+    outputs = build(field_head, name=name)(crops, INDEX)
     assert outputs.cell_logits.shape == (5, 19)
     assert outputs.field_logits.shape == (3, 19)
     assert outputs.embeddings.shape == (5, 8)
@@ -39,11 +52,59 @@ def test_golden_logits(classifier: CellClassifier) -> None:
 
 
 def test_shared_head_pools_the_cells(crops: Tensor) -> None:
-    settings = ClassifierSettings(
-        num_classes=19, encoder="resnet10t", encoder_options=SMALL, field_head="shared"
-    )
-    outputs = CellClassifier(settings).eval()(crops, INDEX)
+    outputs = build("shared")(crops, INDEX)
     torch.testing.assert_close(outputs.field_logits[2], outputs.cell_logits[3:].mean(0))
+
+
+def test_a_class_by_a_pooling_of_its_own(crops: Tensor) -> None:
+    outputs = build("shared", exceptions={"11": "max"})(crops, INDEX)
+    expected = outputs.cell_logits[3:].mean(0)
+    expected[11] = outputs.cell_logits[3:, 11].max()
+    assert expected[11] != outputs.cell_logits[3:, 11].mean()
+    torch.testing.assert_close(outputs.field_logits[2], expected)
+
+
+@pytest.mark.parametrize("field_head", ["own", "shared"])
+def test_gated_attention_looks_at_embeddings(field_head: str, crops: Tensor) -> None:
+    """Whichever is pooled; with a shared head, the field is the weighted mean of its cells' logits."""
+    classifier = build(field_head, name="gated_attention")
+    outputs = classifier(crops, INDEX)
+    pooling = classifier.pooling
+    assert isinstance(pooling, GatedAttention)
+    hidden = pooling.content(outputs.embeddings[3:]).tanh() * pooling.gate(outputs.embeddings[3:]).sigmoid()
+    weights = pooling.weight(hidden).softmax(dim=0)
+    if field_head == "shared":
+        expected = (weights * outputs.cell_logits[3:]).sum(0)
+    else:
+        assert classifier.field_head is not None
+        expected = classifier.field_head((weights * outputs.embeddings[3:]).sum(0))
+    torch.testing.assert_close(outputs.field_logits[2], expected)
+
+
+@pytest.mark.parametrize("field_head", ["own", "shared"])
+@pytest.mark.parametrize("name", ["mean", "top_k", "gated_attention"])
+def test_half_precision_and_autocast(name: str, field_head: str, crops: Tensor) -> None:
+    classifier = build(field_head, name=name)
+    expected = classifier(crops, INDEX).field_logits
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = classifier(crops, INDEX).field_logits
+    half = classifier.bfloat16()(crops.bfloat16(), INDEX).field_logits
+    for each in (mixed, half):
+        torch.testing.assert_close(each.float(), expected, atol=0.05, rtol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "message"),
+    [
+        ({"name": "noisy_or"}, r"noisy_or pools probabilities of classes, .*set method\.field_head=shared"),
+        ({"name": "noisy_and"}, r"noisy_and pools probabilities of classes, .*set method\.field_head=shared"),
+        ({"exceptions": {"11": "max"}}, r"mean has exceptions for classes, .*set method\.field_head=shared"),
+    ],
+)
+def test_poolings_of_classes_need_the_shared_head(pooling: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build("own", **pooling)
+    build("shared", **pooling)
 
 
 def test_cells_do_not_depend_on_their_company(classifier: CellClassifier, crops: Tensor) -> None:

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -18,7 +20,7 @@ fusions = st.builds(
     Fusion,
     rule=st.sampled_from(["weighted", "product"]),
     cell_weight=st.floats(0, 1),
-    negative=st.sampled_from(["own", "larger", "one_minus_max"]),
+    negative=st.sampled_from(["own", "larger", "one_minus_max", "product"]),
 )
 
 
@@ -34,6 +36,8 @@ def slow_twin(fusion: Fusion, cells: np.ndarray, field: np.ndarray) -> np.ndarra
             combined[n, NEGATIVE] = max(cells[n, NEGATIVE], field[NEGATIVE])
         if fusion.negative == "one_minus_max":
             combined[n, NEGATIVE] = 1 - max(combined[n, k] for k in range(NUM_CLASSES) if k != NEGATIVE)
+        if fusion.negative == "product":
+            combined[n, NEGATIVE] = math.prod(1 - combined[n, k] for k in range(NUM_CLASSES) if k != NEGATIVE)
     return combined
 
 
@@ -82,7 +86,7 @@ def test_cells_of_equal_scores_keep_equal_ones(fusion: Fusion, field: np.ndarray
 def test_a_field_without_cells() -> None:
     none = np.zeros((0, NUM_CLASSES), dtype=np.float32)
     unknown = np.full(NUM_CLASSES, np.nan, dtype=np.float32)
-    for negative in ("own", "larger", "one_minus_max"):
+    for negative in ("own", "larger", "one_minus_max", "product"):
         assert Fusion(rule="product", negative=negative).combine(none, unknown, HPA2021).shape == none.shape
 
 
@@ -105,7 +109,7 @@ def test_negative_apart_needs_that_class() -> None:
         ({"rule": "sum"}, "fusion.rule is 'sum': use one of weighted, product"),
         ({"cell_weight": 1.5}, "fusion.cell_weight is 1.5: give a number from 0 to 1"),
         ({"cell_weight": float("nan")}, "fusion.cell_weight is nan"),
-        ({"negative": "min"}, "fusion.negative is 'min': use one of own, larger, one_minus_max"),
+        ({"negative": "min"}, "fusion.negative is 'min': use one of own, larger, one_minus_max, product"),
     ],
 )
 def test_other_settings_are_refused(changes: dict[str, object], message: str) -> None:

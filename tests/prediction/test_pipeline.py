@@ -12,7 +12,7 @@ import hpa_cells.prediction.pipeline
 from hpa_cells.cells import CropSettings, cell_rows, crop_cells, field_row
 from hpa_cells.classes import get_class_set
 from hpa_cells.fields import FieldSource, find_fields, read_field
-from hpa_cells.models import CellClassifier, Checkpoint, load_checkpoint
+from hpa_cells.models import CellClassifier, Checkpoint, Ensemble, load_models
 from hpa_cells.prediction import (
     AreaWeight,
     Failure,
@@ -33,8 +33,8 @@ PROVENANCE = Provenance(version="1", class_set="hpa2021", source="model")
 
 
 @pytest.fixture(scope="module")
-def checkpoint(small_world: Any) -> Checkpoint:
-    return load_checkpoint(small_world.model)
+def models(small_world: Any) -> Ensemble:
+    return load_models(small_world.model)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def sources(small_world: Any) -> list[FieldSource]:
 
 
 @pytest.fixture
-def predict(small_world: Any, checkpoint: Checkpoint, sources: list[FieldSource], tmp_path: Path) -> Any:
+def predict(small_world: Any, models: Ensemble, sources: list[FieldSource], tmp_path: Path) -> Any:
     """Predict the small world with changes; outcomes and, where fields were finished, the table."""
 
     def run(**changes: Any) -> tuple[list[Finished | Failure], CellTable]:
@@ -51,7 +51,7 @@ def predict(small_world: Any, checkpoint: Checkpoint, sources: list[FieldSource]
         arguments = {
             "sources": sources,
             "segmenter": Precomputed(folder=small_world.masks),
-            "checkpoint": checkpoint,
+            "models": models,
             "settings": PredictionSettings(),
             "runner": LocalRunner(),
         } | changes
@@ -73,15 +73,15 @@ def assert_same_table(a: CellTable, b: CellTable) -> None:
 
 
 def test_as_the_stages_one_after_the_other(
-    predict: Any, small_world: Any, checkpoint: Checkpoint, sources: list[FieldSource]
+    predict: Any, small_world: Any, models: Ensemble, sources: list[FieldSource]
 ) -> None:
     _, table = predict()
     segmenter = Precomputed(folder=small_world.masks)
     for source in sources:
         field = read_field(source)
         [segmentation] = segmenter.segment([field])
-        crops = crop_cells(field, segmentation, CropSettings(**checkpoint.crop_settings))
-        [scores] = score_crops(checkpoint, [crops], ScoringSettings())
+        crops = crop_cells(field, segmentation, CropSettings(**models.crop_settings))
+        [scores] = score_crops(models, [crops], ScoringSettings())
         expected = cell_rows(segmentation, scores).drop(columns=Column.EMBEDDING, errors="ignore")
         cells = table.cells[table.cells[Column.FIELD_ID] == source.field_id].reset_index(drop=True)
         pd.testing.assert_frame_equal(cells[expected.columns], expected, check_dtype=False)
@@ -139,7 +139,7 @@ def test_finished_fields_are_not_read_again(
 
 
 def test_a_stop_keeps_what_is_finished_and_the_rest_follows(
-    small_world: Any, checkpoint: Checkpoint, sources: list[FieldSource], predict: Any, tmp_path: Path
+    small_world: Any, models: Ensemble, sources: list[FieldSource], predict: Any, tmp_path: Path
 ) -> None:
     _, expected = predict()
     shutil.rmtree(tmp_path / "run")
@@ -151,7 +151,7 @@ def test_a_stop_keeps_what_is_finished_and_the_rest_follows(
                 predict_fields(
                     sources,
                     segmenter=Precomputed(folder=small_world.masks),
-                    checkpoint=checkpoint,
+                    models=models,
                     writer=writer,
                     settings=settings,
                     runner=LocalRunner(),
@@ -224,10 +224,10 @@ def test_missing_weights_are_said_once_and_only_if_they_are_needed(
 def test_a_field_whose_score_is_no_number(predict: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Field f0 waits in the same batch as the others; only it is lost."""
 
-    def refuse(checkpoint: Checkpoint, crops: Any, settings: Any) -> Any:
+    def refuse(models: Ensemble, crops: Any, settings: Any) -> Any:
         if any(each.field_id == "f0" for each in crops):
             raise ValueError("Field f0: a cell probability is outside [0, 1] or not finite.")
-        return score_crops(checkpoint, crops, settings)
+        return score_crops(models, crops, settings)
 
     monkeypatch.setattr(hpa_cells.prediction.pipeline, "score_crops", refuse)
     outcomes, table = predict()
@@ -245,7 +245,7 @@ def test_a_fault_of_the_program_ends_the_run(predict: Any, monkeypatch: pytest.M
 
 
 def test_few_fields_are_in_memory(
-    small_world: Any, checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_world: Any, models: Ensemble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many fields there are, only those ahead of the network and those waiting for it are read."""
     folder = tmp_path / "fields"
@@ -266,7 +266,7 @@ def test_few_fields_are_in_memory(
         outcomes = predict_fields(
             find_fields(folder),
             segmenter=Precomputed(folder=folder),
-            checkpoint=checkpoint,
+            models=models,
             writer=writer,
             settings=PredictionSettings(scoring=ScoringSettings(batch_cells=5)),
             runner=LocalRunner(num_threads=2, num_ahead=3),
@@ -310,14 +310,14 @@ def test_a_table_without_embeddings(predict: Any) -> None:
 
 
 def test_a_fusion_that_does_not_suit_the_classes_is_refused_before_the_first_field(
-    predict: Any, checkpoint: Checkpoint
+    predict: Any, models: Ensemble
 ) -> None:
     settings = PredictionSettings(fusion=Fusion(negative="larger"))
     of_2018 = Checkpoint(
-        model=CellClassifier(replace(checkpoint.model.settings, num_classes=28)),
+        model=CellClassifier(replace(models.members[0].model.settings, num_classes=28)),
         class_set=get_class_set("hpa2018"),
-        crop_settings=checkpoint.crop_settings,
+        crop_settings=models.crop_settings,
         thresholds=np.full(28, 0.5, dtype=np.float32),
     )
     with pytest.raises(ValueError, match="hpa2018 has no class Negative"):
-        predict(checkpoint=of_2018, settings=settings)
+        predict(models=Ensemble(members=(of_2018,)), settings=settings)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from hpa_cells.metrics import average_precision_of_matches
+from hpa_cells.presence import PRESENCE
 from hpa_cells.simulation import CELL_LINES, Recipe, SimulatedLabels, simulate_field, simulate_labels
 from hpa_cells.simulation.labels import CellState, draw_plan, field_streams
-from hpa_cells.simulation.priors import CLASS_SET, NEGATIVE, PRESENCE, label_sets
+from hpa_cells.simulation.priors import CLASS_SET, NEGATIVE, label_sets
 
 
 @pytest.fixture(scope="module")

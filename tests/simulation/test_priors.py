@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpa_cells.simulation.priors import CLASS_SET, EXTRA_RATE, NEGATIVE, PRESENCE, label_sets, with_floor
+from hpa_cells.presence import EXTRA_RATE, PRESENCE
+from hpa_cells.simulation.priors import CLASS_SET, NEGATIVE, label_sets, with_floor
 
 
 def test_label_sets_are_distinct_and_negative_is_alone() -> None:

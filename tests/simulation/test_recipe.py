@@ -41,7 +41,7 @@ def test_the_default_recipe_of_the_command_is_the_default_of_the_class() -> None
     assert asdict(to_settings(Recipe, node)) == asdict(Recipe())
 
 
-@pytest.mark.parametrize("name", ["default", "easy", "demo"])
+@pytest.mark.parametrize("name", ["default", "easy", "demo", "varied"])
 def test_every_recipe_is_valid(name: str) -> None:
     to_settings(Recipe, compose("simulate", ["out=x", f"recipe={name}"]).recipe)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,12 +18,22 @@ from hpa_cells.training.augmentation import Augmentation, AugmentationSettings
 from hpa_cells.training.crop_store import CropStore
 from hpa_cells.training.data import LabelledCells
 from hpa_cells.training.losses import BagLoss, LossSettings
+from hpa_cells.training.made_up import MadeUpCells, MadeUpSettings
 from hpa_cells.training.module import TrainingModule
 from hpa_cells.training.schedule import warmup_cosine
 from hpa_cells.types import Channel
 
 CLASS_SET = get_class_set("hpa2021")
 SIZE = 16
+CROSS_ENTROPY = LossSettings(
+    name="bce",
+    class_weights="none",
+    beta=0.999,
+    positive_power=0.0,
+    smoothing=0.0,
+    smoothing_prior="half",
+    weigh_equally="cells",
+)
 
 
 MakeModule = Callable[..., TrainingModule]
@@ -80,12 +91,12 @@ def _classifier() -> CellClassifier:
 
 @pytest.fixture
 def make_module() -> MakeModule:
-    """The same untrained module, as often as it is asked for."""
-    return lambda: _training_module(_classifier())
+    """The same untrained module, as often as it is asked for; `made_up` further cells for each real one."""
+    return lambda made_up=0.0: _training_module(_classifier(), made_up)
 
 
-def _training_module(classifier: CellClassifier) -> TrainingModule:
-    settings = {
+def _training_module(classifier: CellClassifier, made_up: float) -> TrainingModule:
+    settings: dict[str, Any] = {
         "symmetries": True,
         "zoom": 0.1,
         "protein_gain": 0.1,
@@ -96,10 +107,9 @@ def _training_module(classifier: CellClassifier) -> TrainingModule:
     }
     return TrainingModule(
         classifier,
-        loss=BagLoss(
-            LossSettings(field_weight=1.0, cell_weight=0.1, positive_power=0.0), np.ones(19, dtype=np.float32)
-        ),
+        loss=BagLoss(CROSS_ENTROPY, np.ones((1, 19), dtype=bool), field_weight=1.0, cell_weight=0.1),
         augmentation=Augmentation(AugmentationSettings(**settings)),
+        made_up=MadeUpCells(MadeUpSettings(share=made_up, weight=1.0), CLASS_SET),
         make_optimizer=partial(torch.optim.AdamW, lr=0.01),
         make_scheduler=partial(warmup_cosine, warmup_fraction=0.1, final_factor=0.01),
         seed=5,

@@ -8,11 +8,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hpa_cells.cells import cell_rows, field_row
 from hpa_cells.fields import write_field
-from hpa_cells.table import Column
+from hpa_cells.table import Column, Provenance, TableWriter
 from hpa_cells.training.crop_store import CropStore
-from hpa_cells.training.labelled import DataSettings, find_labelled_fields, label_cells, split_folds
-from hpa_cells.types import Field
+from hpa_cells.training.labelled import (
+    CellLabels,
+    DataSettings,
+    find_labelled_fields,
+    label_cells,
+    split_folds,
+)
+from hpa_cells.training.soft_labels import SoftLabelSettings
+from hpa_cells.types import CellScores, Field, Segmentation
 
 NUM_FIELDS = 10
 
@@ -103,6 +111,39 @@ def test_split_by_fold_without_fields_that_lack_cells(
     for part in (training, validation):
         for field_id, labels in zip(part.field_ids, part.labels, strict=True):
             assert labels[int(field_id[1:]) % 2]
+
+
+def test_cells_take_their_labels_from_a_table_within_those_of_their_field(
+    settings: DataSettings, tmp_path: Path
+) -> None:
+    fields = find_labelled_fields(settings, optional=frozenset())
+    class_set = fields.table.class_set
+    provenance = Provenance(version="0", class_set="hpa2021", source="test")
+    with TableWriter(tmp_path / "earlier", provenance=provenance) as writer:
+        for field_id in ("f0", "f1"):
+            cells = np.repeat(np.repeat([[0, 4, 9]], 2, axis=0), 4, axis=1).astype(np.int32)
+            segmentation = Segmentation(field_id=field_id, cells=cells, nuclei=cells, pixel_size_um=1.0)
+            scores = CellScores(
+                field_id=field_id,
+                class_set=class_set,
+                cell_ids=segmentation.cell_ids,
+                probabilities=np.array([[0.25] * 19, [0.75] * 19], dtype=np.float32),
+                field_probabilities=np.zeros(19, dtype=np.float32),
+                embeddings=np.zeros((2, 0), dtype=np.float32),
+            )
+            writer.add(cells=cell_rows(segmentation, scores), field_row=field_row(segmentation, scores))
+    rule = SoftLabelSettings(rule="probabilities", levels=0, agreement=None, shares={})
+    earlier = CellLabels(table=tmp_path / "earlier", settings=rule)
+    # The crops are stored in another order than the fields of the label table.
+    targets = label_cells(fields, store_of("f1", "f0"), cell_labels=earlier).cell_targets
+    assert targets is not None
+    # f0 is labelled 0 and 16, f1 is labelled 1 and 16; class 18 is Negative.
+    expected = np.zeros((4, 19), dtype=np.float32)
+    expected[[0, 2], 16] = 0.25
+    expected[[1, 3], 16] = 0.75
+    expected[[0, 1], 1] = expected[[2, 3], 0] = [0.25, 0.75]
+    expected[:, 18] = [0.75**2, 0.25**2] * 2
+    np.testing.assert_allclose(targets, expected, rtol=1e-6)
 
 
 def test_a_fold_without_cells_is_refused(settings: DataSettings) -> None:

@@ -15,13 +15,16 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 
+from hpa_cells.classes import get_class_set
 from hpa_cells.training.bags import BagSettings
 from hpa_cells.training.data import BagData, LabelledCells
 from hpa_cells.training.interruption import SaveOnInterrupt, TrainingInterruptedError
 from hpa_cells.training.module import TrainingModule, macro_average_precision
 from hpa_cells.training.outcome import load_best_weights, score_fields
 from hpa_cells.training.progress import TrainingProgress
+from hpa_cells.types import Channel
 
+CLASS_SET = get_class_set("hpa2021")
 BAGS = BagSettings(
     fields_per_batch=4, cells_per_field=3, balance=0.5, validation_cells_per_field=8, workers=0, seed=0
 )
@@ -93,6 +96,24 @@ def test_learns_a_few_fields_by_heart(
         module.classifier, BagData(cells, cells, BAGS).val_dataloader(), torch.device("cpu")
     )
     assert macro_average_precision(probabilities, labels) > 0.95
+
+
+def test_made_up_cells_teach_what_no_field_is_labelled_with(
+    tmp_path: Path, cells: LabelledCells, make_module: Callable[..., TrainingModule]
+) -> None:
+    negative = CLASS_SET.index("negative")
+    assert not cells.labels[:, negative].any()
+    dark = torch.rand(8, 4, 16, 16) * 40 / 255
+    dark[:, Channel.PROTEIN] = 0
+    said = []
+    for made_up in (0.0, 1.0):
+        module = make_module(made_up)
+        make_trainer(tmp_path / str(made_up), epochs=40)[0].fit(module, BagData(cells, cells, BAGS))
+        module.eval()
+        logits = module(dark, torch.zeros(8, dtype=torch.int64)).cell_logits
+        said.append(logits[:, negative].sigmoid().mean().item())
+    assert said[0] < 0.1
+    assert said[1] > 0.4
 
 
 # An epoch has 3 steps: before the first validation, in the middle of an epoch, at its end, at its beginning.

@@ -1,0 +1,327 @@
+"""What single cells are worth that were learned from labels of fields: every method on the same simulated fields.
+
+hpa-cells simulate out=SIM recipe=benchmark fields=750 test_fields=300
+python benchmarks/weak_supervision.py SIM OUT                                  # all methods, three seeds
+python benchmarks/weak_supervision.py SIM OUT --methods naive oracle --seeds 0 # some
+python benchmarks/weak_supervision.py SIM OUT trainer.max_steps=200            # with other settings of every training
+
+A fifth of the training fields chooses weights and thresholds, the test fields are for these figures only. All
+methods have the same encoder, crops and steps (conf/experiment/weak_supervision.yaml). Cells are found by the default
+segmenter, in training too; the oracle's true labels are moved to the cells found: each has the labels of the true cell
+it covers most, or Negative. Finished trainings are not repeated. Everything is simulated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+from scipy import stats
+
+from hpa_cells.cells import cell_rows, field_row
+from hpa_cells.fields import merge_label_tables, read_label_table
+from hpa_cells.masks import paint_labels
+from hpa_cells.metrics import (
+    CHALLENGE_IOU,
+    ScoreColumn,
+    average_precision_per_class,
+    challenge_average_precision,
+    overlapping_cells,
+)
+from hpa_cells.segmentation.storage import read_segmentation
+from hpa_cells.table import CellTable, Column, Provenance, TableWriter, read_table
+from hpa_cells.types import CellScores
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a method is trained.
+
+    Attributes
+    ----------
+    settings
+        Overrides of `experiment=weak_supervision`.
+    teacher
+        A method whose scores of the training fields, or ``shipped`` for the model in the package, are the cell labels;
+        one that is cross-fitted gives those of its folds that have not seen a field.
+    cross_fit
+        Number of folds to train one model each of; 0 trains one model in all.
+    """
+
+    settings: tuple[str, ...]
+    teacher: str | None = None
+    cross_fit: int = 0
+
+
+SECOND_ROUND = ("method=oracle", "soft_labels=posterior")
+METHODS = {
+    "naive": Method(("method=naive",)),
+    "naive, made-up cells": Method(("method=naive", "made_up.share=0.15")),
+    "dual_head": Method(("method=dual_head",)),
+    "folds of naive": Method(("method=naive",), cross_fit=3),
+    "second round": Method(SECOND_ROUND, teacher="folds of naive"),
+    "oracle": Method(("method=oracle", "cell_labels={truth}")),
+    "naive, shipped": Method(("method=naive", "init=shipped")),
+    "second round, shipped": Method((*SECOND_ROUND, "init=shipped"), teacher="shipped"),
+    "oracle, shipped": Method(("method=oracle", "cell_labels={truth}", "init=shipped")),
+}
+MASKS = ("true", "found")
+RARE = ("mitotic_spindle", "centrosome", "nuclear_bodies")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where everything lies."""
+
+    fields: Path
+    out: Path
+
+    @property
+    def truth(self) -> Path:
+        """The true labels of the cells found in training fields."""
+        return self.out / "truth_of_found_cells"
+
+    def masks(self, part: str) -> Path:
+        """Label images of ``train`` or ``test``."""
+        return self.out / "masks" / part
+
+    def model(self, method: str, seed: int) -> Path:
+        """Checkpoint of a method."""
+        return self.out / "models" / _file_name(method, seed)
+
+    def run(self, method: str, seed: int, masks: str) -> Path:
+        """Cell table of a method on ``true`` or ``found`` masks."""
+        return self.out / "runs" / f"{_file_name(method, seed)}-{masks}"
+
+    def teacher(self, method: str, seed: int) -> Path:
+        """Cell table of what a method says of the training fields."""
+        if method != "shipped" and METHODS[method].cross_fit:
+            return self.model(method, seed) / "out_of_fold"
+        return self.out / "runs" / f"{_file_name(method, seed)}-training"
+
+
+def _file_name(method: str, seed: int) -> str:
+    return f"{method.replace(', ', '-').replace(' ', '_')}-{seed}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("fields", type=Path, help="what `hpa-cells simulate` wrote")
+    parser.add_argument("out", type=Path, help="folder for masks, models and scores")
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("settings", nargs="*", help="of all trainings, such as trainer.max_steps=200")
+    arguments = parser.parse_intermixed_args()
+    places = Places(fields=arguments.fields, out=arguments.out)
+    find_cells(places)
+    rows = []
+    for seed in arguments.seeds:
+        for method in arguments.methods:
+            train(places, method, seed, arguments.settings)
+            rows += [score(places, method, seed, masks) for masks in MASKS]
+            rows += [] if method != "naive" else field_scores(places, seed)
+    rows += without_training(places, arguments.methods[0], arguments.seeds[0])
+    scores = pd.concat(rows, ignore_index=True)
+    scores.to_csv(places.out / "scores.csv", index=False)
+    show(scores)
+
+
+def hpa_cells(*arguments: object) -> None:
+    program = "from hpa_cells.commands.app import main; main()"
+    subprocess.run([sys.executable, "-c", program, *map(str, arguments)], check=True)
+
+
+def find_cells(places: Places) -> None:
+    """Segment all fields, and move the true labels of training cells to the cells found."""
+    for part in ("train", "test"):
+        hpa_cells("segment", f"fields={places.fields / part}", f"out={places.masks(part)}")
+    truth = read_table(places.fields / "truth")
+    provenance = Provenance(
+        version=truth.provenance.version,
+        class_set=truth.class_set.name,
+        source="simulation truth, moved to the cells found",
+    )
+    with TableWriter(places.truth, provenance=provenance) as writer:
+        cells_of = dict(list(truth.cells.groupby(Column.FIELD_ID)))
+        for field_id in truth.fields[Column.FIELD_ID]:
+            if field_id not in writer.finished:
+                move_labels(places, truth, field_id, cells_of.get(field_id), writer)
+
+
+def move_labels(
+    places: Places, truth: CellTable, field_id: str, cells: pd.DataFrame | None, writer: TableWriter
+) -> None:
+    [size] = truth.fields[truth.fields[Column.FIELD_ID] == field_id].to_dict("records")
+    found = read_segmentation(places.masks("train"), field_id, pixel_size_um=size[Column.PIXEL_SIZE_UM])
+    true = np.zeros_like(found.cells)
+    columns = Column.probabilities(truth.class_set)
+    # Row 0: what a cell is that covers no true one.
+    labels = np.zeros((1, len(columns)), dtype=np.float32)
+    labels[0, truth.class_set.index("negative")] = 1
+    if cells is not None:
+        counts = [rle.encode("ascii") for rle in cells[Column.CELL_RLE]]
+        true = paint_labels(np.arange(1, len(cells) + 1), counts, *true.shape)
+        labels = np.vstack([labels, cells[columns].to_numpy(dtype=np.float32)])
+    overlap = np.zeros((int(found.cells.max(initial=0)) + 1, len(labels)), dtype=np.int64)
+    np.add.at(overlap, (found.cells.ravel(), true.ravel()), 1)
+    covered = (
+        np.where(overlap[:, 1:].any(axis=1), overlap[:, 1:].argmax(axis=1) + 1, 0) if len(labels) > 1 else 0
+    )
+    scores = CellScores(
+        field_id=field_id,
+        class_set=truth.class_set,
+        cell_ids=found.cell_ids,
+        probabilities=labels[np.broadcast_to(covered, len(overlap))[found.cell_ids]],
+        field_probabilities=np.array([size[column] for column in columns], dtype=np.float32),
+        embeddings=np.zeros((len(found.cell_ids), 0), dtype=np.float32),
+    )
+    writer.add(cells=cell_rows(found, scores), field_row=field_row(found, scores))
+
+
+def train(places: Places, name: str, seed: int, settings: list[str]) -> None:
+    """Train a method and read the test fields, by true masks and by those found."""
+    method, out = METHODS[name], places.model(name, seed)
+    own = [each.format(truth=places.truth) for each in method.settings]
+    if method.teacher is not None:
+        own.append(f"cell_labels={ask_teacher(places, method.teacher, seed)}")
+    own += ["cross_fit=true", f"data.num_folds={method.cross_fit}"] if method.cross_fit else []
+    start = time.perf_counter()
+    hpa_cells(
+        *("train", "experiment=weak_supervision", f"out={out}", f"data.root={places.fields}", f"seed={seed}"),
+        *("segmenter=precomputed", f"segmenter.folder={places.masks('train')}"),
+        *(f"crop_store={places.out / 'crops'}", *own, *settings),
+    )
+    if not (out / "seconds.json").exists():
+        (out / "seconds.json").write_text(json.dumps(time.perf_counter() - start))
+    for masks in MASKS:
+        segmenter = ["segmenter=precomputed", f"segmenter.folder={places.masks('test')}"]
+        if masks == "true":
+            segmenter = ["segmenter=cell_table", f"segmenter.folder={places.fields / 'truth_test'}"]
+        predict(places.fields / "test", out, places.run(name, seed, masks), segmenter)
+
+
+def ask_teacher(places: Places, teacher: str, seed: int) -> Path:
+    """The cell table of a teacher; one that is not cross-fitted has seen the fields."""
+    table = places.teacher(teacher, seed)
+    if teacher == "shipped" or not METHODS[teacher].cross_fit:
+        model = "shipped" if teacher == "shipped" else places.model(teacher, seed)
+        segmenter = ["segmenter=precomputed", f"segmenter.folder={places.masks('train')}"]
+        predict(places.fields / "train", model, table, segmenter)
+    return table
+
+
+def predict(fields: Path, model: Path | str, out: Path, segmenter: list[str]) -> None:
+    hpa_cells("predict", f"fields={fields}", f"model={model}", f"out={out}", "embeddings=false", *segmenter)
+
+
+def score(places: Places, method: str, seed: int, masks: str) -> pd.DataFrame:
+    """The cell's own score, and its product with the field's; which is better is for the reader to see."""
+    table = read_table(places.run(method, seed, masks))
+    seconds = json.loads((places.model(method, seed) / "seconds.json").read_text())
+    cells = table.probabilities()
+    rows = [scored(places, table, cells, method, masks)]
+    rows.append(scored(places, table, cells * of_field(table), f"{method} x field", masks))
+    return pd.concat(rows).assign(seed=seed, seconds=seconds)
+
+
+def of_field(table: CellTable) -> NDArray[np.float32]:
+    """(N, K), the field's score of each cell."""
+    rows = pd.Index(table.fields[Column.FIELD_ID]).get_indexer(table.cells[Column.FIELD_ID])
+    return table.field_probabilities()[rows]
+
+
+def field_scores(places: Places, seed: int) -> list[pd.DataFrame]:
+    """The field's score given to each of its cells."""
+    tables = ((masks, read_table(places.run("naive", seed, masks))) for masks in MASKS)
+    return [
+        scored(places, table, of_field(table), "field score, every cell", masks).assign(seed=seed)
+        for masks, table in tables
+    ]
+
+
+def without_training(places: Places, method: str, seed: int) -> list[pd.DataFrame]:
+    """Random and constant confidences, and the true labels of the field given to all its cells.
+
+    The masks are those of any run.
+    """
+    given = merge_label_tables(
+        [read_label_table(places.fields / "test.csv")], read_table(places.truth).class_set
+    )
+    shares = merge_label_tables([read_label_table(places.fields / "train.csv")], given.class_set).labels.mean(
+        axis=0
+    )
+    rows = []
+    for masks in MASKS:
+        table = read_table(places.run(method, seed, masks))
+        cells = (len(table.cells), len(given.class_set))
+        field = pd.Index(given.field_ids).get_indexer(table.cells[Column.FIELD_ID])
+        for name, confidences in (
+            ("random", np.random.default_rng(0).random(cells)),
+            ("class frequencies", np.broadcast_to(shares, cells)),
+            ("true field labels, every cell", given.labels[field].astype(float)),
+        ):
+            rows.append(scored(places, table, confidences, name, masks).assign(seed=0))
+    return rows
+
+
+def scored(
+    places: Places, table: CellTable, confidences: NDArray[np.floating], name: str, masks: str
+) -> pd.DataFrame:
+    """AP of each class by the 2021 metric, and among the cells whose mask was found."""
+    truth = read_table(places.fields / "truth_test")
+    own = replace(table, cells=table.cells.assign(**dict(zip(
+        Column.probabilities(table.class_set), confidences.T.astype(np.float32), strict=True
+    ))))  # fmt: skip
+    scores = challenge_average_precision(own, truth, ties="average")
+    pairs = overlapping_cells(own, truth, iou_threshold=CHALLENGE_IOU)
+    matched = average_precision_per_class(
+        own.probabilities()[pairs.predicted_rows], truth.probabilities()[pairs.truth_rows] > 0.5
+    )
+    kept = scores[[ScoreColumn.CLASS_KEY, ScoreColumn.AP, ScoreColumn.NUM_TRUTHS]]
+    return kept.assign(matched_ap=matched, method=name, masks=masks)
+
+
+def show(scores: pd.DataFrame) -> None:
+    """One row a method: mean and 95 % interval (Student's t) over seeds."""
+    for masks in MASKS:
+        of_masks = scores[scores.masks == masks]
+        table = Table(title=f"2021 metric on {masks} masks, simulated", title_justify="left")
+        for column in ("", "mAP", "of the oracle's", "AP of matched cells", *RARE, "minutes"):
+            table.add_column(column, justify="left" if not column else "right")
+        means = of_masks.groupby(["method", "seed"])[[ScoreColumn.AP, "matched_ap"]].mean()
+        oracle = float(means.loc["oracle"][ScoreColumn.AP].mean()) if "oracle" in means.index else np.nan
+        for method, rows in means.groupby("method", sort=False):
+            own = of_masks[of_masks.method == method]
+            per_class = own.groupby(ScoreColumn.CLASS_KEY)[ScoreColumn.AP].mean()
+            table.add_row(
+                str(method),
+                interval(rows[ScoreColumn.AP]),
+                f"{rows[ScoreColumn.AP].mean() / oracle:.2f}",
+                interval(rows["matched_ap"]),
+                *(f"{per_class[key]:.3f}" for key in RARE),
+                f"{own['seconds'].median() / 60:.1f}" if own["seconds"].notna().any() else "",
+            )
+        Console(width=140).print(table)
+
+
+def interval(values: pd.Series) -> str:
+    if len(values) < 2:
+        return f"{values.mean():.3f}"
+    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return f"{values.mean():.3f} ± {half:.3f}"
+
+
+if __name__ == "__main__":
+    main()

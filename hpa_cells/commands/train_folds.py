@@ -1,0 +1,111 @@
+"""``hpa-cells train cross_fit=true``: a model a fold, and what each says of the fields that it has not seen."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from hpa_cells import __version__
+from hpa_cells.commands.outcomes import follow, refuse_failures
+from hpa_cells.commands.settings import to_settings
+from hpa_cells.commands.training_run import plain, settings_with_effect
+from hpa_cells.models import Ensemble, load_models
+from hpa_cells.prediction import (
+    Failure,
+    Finished,
+    LocalRunner,
+    PredictionSettings,
+    predict_fields,
+    write_failures,
+)
+from hpa_cells.table import Provenance, TableWriter
+from hpa_cells.training.labelled import DataSettings, LabelledFields, find_labelled_fields
+
+__all__ = ["OUT_OF_FOLD", "train_folds"]
+
+log = logging.getLogger(__name__)
+
+OUT_OF_FOLD = "out_of_fold"
+
+
+def train_folds(cfg: DictConfig, train: Callable[[DictConfig], None]) -> None:
+    """Train into ``fold-0`` to ``fold-N`` of `cfg.out` and write the cell table ``out_of_fold`` beside them.
+
+    Every cell of the table is scored by the one model whose training has not seen its field. Finished folds and
+    fields are not repeated.
+
+    Raises
+    ------
+    FieldsFailedError
+        If fields could not be predicted; all others are in the table.
+    """
+    folds = [_of_fold(cfg, fold) for fold in range(cfg.data.num_folds)]
+    for each in folds:
+        train(each.copy())
+    OmegaConf.resolve(cfg)
+    _predict_out_of_fold(cfg, [load_models(each.out) for each in folds])
+
+
+def _of_fold(cfg: DictConfig, fold: int) -> DictConfig:
+    """The settings of one training; all share the crops."""
+    own = {
+        "out": str(Path(cfg.out) / f"fold-{fold}"),
+        "crop_store": cfg.crop_store,
+        "cross_fit": False,
+        "data": {"fold": fold},
+    }
+    return cast(DictConfig, OmegaConf.merge(cfg, own))
+
+
+def _predict_out_of_fold(cfg: DictConfig, checkpoints: list[Ensemble]) -> None:
+    fields = find_labelled_fields(
+        to_settings(DataSettings, cfg.data), optional=checkpoints[0].optional_channels
+    )
+    out = Path(cfg.out) / OUT_OF_FOLD
+    failures: list[Failure] = []
+    with TableWriter(out, provenance=_provenance(cfg, checkpoints)) as writer:
+        todo = sum(field_id not in writer.finished for field_id in fields.table.field_ids)
+        try:
+            follow("predict", _outcomes(cfg, fields, checkpoints, writer), failures, num_fields=todo)
+        finally:
+            write_failures(out, failures)
+    refuse_failures(out, failures, num_fields=len(fields.sources))
+    log.info("%s: %d fields, each by the model that has not seen it.", out, len(fields.sources))
+
+
+def _outcomes(
+    cfg: DictConfig, fields: LabelledFields, checkpoints: list[Ensemble], writer: TableWriter
+) -> Iterator[Finished | Failure]:
+    segmenter = instantiate(cfg.segmenter)
+    settings = PredictionSettings(pixel_size_um=cfg.data.pixel_size_um, embeddings=False)
+    for fold, checkpoint in enumerate(checkpoints):
+        yield from predict_fields(
+            [fields.sources[row] for row in np.flatnonzero(fields.folds == fold)],
+            segmenter=segmenter,
+            models=checkpoint,
+            writer=writer,
+            settings=settings,
+            runner=LocalRunner(num_threads=max(1, cfg.workers)),
+        )
+
+
+def _provenance(cfg: DictConfig, checkpoints: list[Ensemble]) -> Provenance:
+    hashes = [checkpoint.weights_hash for checkpoint in checkpoints]
+    return Provenance(
+        version=__version__,
+        class_set=checkpoints[0].class_set.name,
+        source="model",
+        weights_hash=hashlib.sha256("".join(hashes).encode()).hexdigest(),
+        settings={
+            "training": settings_with_effect(cfg),
+            "weights_of_folds": hashes,
+            "segmenter": plain(cfg.segmenter),
+        },
+    )

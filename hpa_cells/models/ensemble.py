@@ -1,0 +1,99 @@
+"""Several models that answer as one: their probabilities are averaged."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpa_cells.classes import ClassSet
+from hpa_cells.models.checkpoint import Checkpoint, load_checkpoint
+from hpa_cells.models.start import checkpoint_folder
+from hpa_cells.types import Channel
+
+__all__ = ["Ensemble", "load_models"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ensemble:
+    """Models of the same classes and crops; one alone is an ensemble too.
+
+    Attributes
+    ----------
+    members
+        The models, at least one. The embedding of a cell is that of the first: the spaces of others are others.
+    """
+
+    members: tuple[Checkpoint, ...]
+
+    def __post_init__(self) -> None:
+        if not self.members:
+            raise ValueError("An ensemble has no model: give at least one.")
+        first = self.members[0]
+        for other in self.members[1:]:
+            if other.class_set.name != first.class_set.name:
+                raise ValueError(
+                    f"The models have classes of {first.class_set.name} and {other.class_set.name}: give models "
+                    "of one class set."
+                )
+            if other.crop_settings != first.crop_settings:
+                raise ValueError(
+                    f"The models were trained on crops cut by {first.crop_settings} and {other.crop_settings}: "
+                    "give models of one kind of crop."
+                )
+
+    @property
+    def class_set(self) -> ClassSet:
+        """The K classes of all members."""
+        return self.members[0].class_set
+
+    @property
+    def crop_settings(self) -> dict[str, Any]:
+        """How cells are cut for all members."""
+        return self.members[0].crop_settings
+
+    @property
+    def thresholds(self) -> NDArray[np.float32]:
+        """(K,) float32, the mean of the members' thresholds."""
+        mean: NDArray[np.float32] = np.mean(
+            [each.thresholds for each in self.members], axis=0, dtype=np.float32
+        )
+        return mean
+
+    @property
+    def optional_channels(self) -> frozenset[Channel]:
+        """Channels that every member can do without."""
+        return frozenset.intersection(*(each.optional_channels for each in self.members))
+
+    @property
+    def weights_hash(self) -> str:
+        """SHA-256 of the weights; of several, of their hashes one after another."""
+        hashes = [each.weights_hash for each in self.members]
+        return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+def load_models(places: Path | str | Sequence[Path | str]) -> Ensemble:
+    """Read one or more checkpoint folders.
+
+    A folder with ``fold-0``, ``fold-1`` ... in it stands for those, ``shipped`` for the model in the package.
+
+    Raises
+    ------
+    FileNotFoundError
+        If one is missing.
+    ValueError
+        If one is damaged, or they do not go together.
+    """
+    named = [places] if isinstance(places, str | Path) else list(places)
+    folders = [folder for place in named for folder in _folds_of(checkpoint_folder(place))]
+    return Ensemble(members=tuple(load_checkpoint(folder) for folder in folders))
+
+
+def _folds_of(folder: Path) -> list[Path]:
+    folds = [each for each in folder.glob("fold-*") if each.name.removeprefix("fold-").isdecimal()]
+    return sorted(folds, key=lambda each: int(each.name.removeprefix("fold-"))) or [folder]

@@ -1,0 +1,61 @@
+"""Where the first weights of a classifier come from: the model in the package, published ones, or nowhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from hpa_cells.models.checkpoint import Checkpoint, load_checkpoint
+from hpa_cells.models.classifier import CellClassifier
+
+__all__ = ["SHIPPED", "SHIPPED_MODEL", "checkpoint_folder", "take_over"]
+
+SHIPPED: Final = "shipped"
+# A small model that has seen simulated cells only.
+SHIPPED_MODEL: Final = Path(__file__).parent / "shipped"
+
+
+def checkpoint_folder(place: Path | str) -> Path:
+    """The folder of a checkpoint; ``shipped`` names the one in the package."""
+    return SHIPPED_MODEL if str(place) == SHIPPED else Path(place)
+
+
+def take_over(classifier: CellClassifier, place: Path | str, *, class_set: str) -> Checkpoint:
+    """Go on from an earlier model: from its encoder and, where the classes are the same, its heads.
+
+    Parameters
+    ----------
+    classifier
+        Gets the weights.
+    place
+        A checkpoint folder, or ``shipped``.
+    class_set
+        Name of the class set of `classifier`.
+
+    Returns
+    -------
+    Checkpoint
+        The earlier model.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    ValueError
+        If it is damaged, or has another encoder.
+    """
+    earlier = load_checkpoint(checkpoint_folder(place))
+    own, theirs = classifier.settings, earlier.model.settings
+    if (own.encoder, own.encoder_options) != (theirs.encoder, theirs.encoder_options):
+        raise ValueError(
+            f"init={place} has encoder {theirs.encoder} with {theirs.encoder_options}, the training "
+            f"{own.encoder} with {own.encoder_options}: choose the same `encoder`, or init=none."
+        )
+    classifier.encoder.load_state_dict(earlier.model.encoder.state_dict())
+    if earlier.class_set.name == class_set:
+        classifier.cell_head.load_state_dict(earlier.model.cell_head.state_dict())
+        if classifier.field_head is not None:
+            # A field is pooled from its cells: what is said of one is the best first guess for the other.
+            head = earlier.model.field_head or earlier.model.cell_head
+            classifier.field_head.load_state_dict(head.state_dict())
+    return earlier
