@@ -29,6 +29,7 @@ NETWORKS = {
     "resnet152": (2048, "conv1"),
     "senet154": (2048, "layer0.conv1"),
     "seresnet50": (2048, "conv1"),
+    "small": (256, "conv1.0"),
     "tiny": (128, "conv1.0"),
     "vit_small": (384, "patch_embed.proj"),
 }
