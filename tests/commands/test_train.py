@@ -438,8 +438,14 @@ EXPERIMENTS = sorted(
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_trains(root: Path, tmp_path: Path, experiment: str) -> None:
-    # In 16 bits, maps of a single pixel give no numbers now and then: crops of 16 px have such.
-    arguments = [f"experiment={experiment}", "debug=fast", "encoder=tiny", "trainer.precision=32-true"]
+    # In 16 bits a network as narrow as this one gave NaN now and then.
+    arguments = [
+        f"experiment={experiment}",
+        "debug=fast",
+        "encoder=tiny",
+        "trainer.precision=32-true",
+        "data.num_folds=5",
+    ]
     if "oracle" in experiment:
         arguments.append(f"cell_labels={root / 'truth'}")
     train(root, tmp_path / "model", *arguments)
