@@ -154,7 +154,7 @@ def _build_classifier(cfg: DictConfig, method: MethodSettings, class_set: ClassS
     start = _start(str(cfg.init), encoder)
     if start == "timm":
         encoder = replace(encoder, pretrained=True)
-    elif not (cfg.init == "auto" and start == "none"):
+    elif start != "encoder":
         encoder = replace(encoder, pretrained=False, weights_file=None)
     classifier = CellClassifier(
         ClassifierSettings(
@@ -166,23 +166,19 @@ def _build_classifier(cfg: DictConfig, method: MethodSettings, class_set: ClassS
         ),
         encoder_start=encoder,
     )
-    if start not in ("timm", "none"):
+    if start not in ("encoder", "timm", "none"):
         take_over(classifier, start, class_set=class_set.name)
     return classifier
 
 
 def _start(init: str, encoder: EncoderSettings) -> str:
-    """What ``auto`` means for this encoder: the shipped model if it has the same, else as its settings say."""
-    from hpa_cells.models import SHIPPED, SHIPPED_MODEL, load_checkpoint
+    """What ``auto`` means: the shipped model if it has this encoder, else ``encoder``: as that's settings say."""
+    from hpa_cells.models import SHIPPED, shipped_encoder
 
     if init != "auto":
         return init
-    if encoder.weights_file is not None:
-        return "none"
-    shipped = load_checkpoint(SHIPPED_MODEL).model.settings
-    if (encoder.name, encoder.options) == (shipped.encoder, shipped.encoder_options):
-        return SHIPPED
-    return "timm" if encoder.pretrained else "none"
+    has_own = encoder.weights_file is not None or (encoder.name, encoder.options) != shipped_encoder()
+    return "encoder" if has_own else SHIPPED
 
 
 def _load_best_weights(module: TrainingModule, folder: RunFolder) -> None:

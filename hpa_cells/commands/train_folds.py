@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,11 +27,11 @@ from hpa_cells.prediction import (
 from hpa_cells.table import Provenance, TableWriter
 from hpa_cells.training.labelled import DataSettings, LabelledFields, find_labelled_fields
 
-__all__ = ["OUT_OF_FOLD", "train_folds"]
+__all__ = ["train_folds"]
 
 log = logging.getLogger(__name__)
 
-OUT_OF_FOLD = "out_of_fold"
+_OUT_OF_FOLD = "out_of_fold"
 
 
 def train_folds(cfg: DictConfig, train: Callable[[DictConfig], None]) -> None:
@@ -50,7 +49,7 @@ def train_folds(cfg: DictConfig, train: Callable[[DictConfig], None]) -> None:
     for each in folds:
         train(each.copy())
     OmegaConf.resolve(cfg)
-    _predict_out_of_fold(cfg, [load_models(each.out) for each in folds])
+    _predict_out_of_fold(cfg, load_models([each.out for each in folds]))
 
 
 def _of_fold(cfg: DictConfig, fold: int) -> DictConfig:
@@ -64,16 +63,14 @@ def _of_fold(cfg: DictConfig, fold: int) -> DictConfig:
     return cast(DictConfig, OmegaConf.merge(cfg, own))
 
 
-def _predict_out_of_fold(cfg: DictConfig, checkpoints: list[Ensemble]) -> None:
-    fields = find_labelled_fields(
-        to_settings(DataSettings, cfg.data), optional=checkpoints[0].optional_channels
-    )
-    out = Path(cfg.out) / OUT_OF_FOLD
+def _predict_out_of_fold(cfg: DictConfig, models: Ensemble) -> None:
+    fields = find_labelled_fields(to_settings(DataSettings, cfg.data), optional=models.optional_channels)
+    out = Path(cfg.out) / _OUT_OF_FOLD
     failures: list[Failure] = []
-    with TableWriter(out, provenance=_provenance(cfg, checkpoints)) as writer:
+    with TableWriter(out, provenance=_provenance(cfg, models)) as writer:
         todo = sum(field_id not in writer.finished for field_id in fields.table.field_ids)
         try:
-            follow("predict", _outcomes(cfg, fields, checkpoints, writer), failures, num_fields=todo)
+            follow("predict", _outcomes(cfg, fields, models, writer), failures, num_fields=todo)
         finally:
             write_failures(out, failures)
     refuse_failures(out, failures, num_fields=len(fields.sources))
@@ -81,31 +78,30 @@ def _predict_out_of_fold(cfg: DictConfig, checkpoints: list[Ensemble]) -> None:
 
 
 def _outcomes(
-    cfg: DictConfig, fields: LabelledFields, checkpoints: list[Ensemble], writer: TableWriter
+    cfg: DictConfig, fields: LabelledFields, models: Ensemble, writer: TableWriter
 ) -> Iterator[Finished | Failure]:
     segmenter = instantiate(cfg.segmenter)
     settings = PredictionSettings(pixel_size_um=cfg.data.pixel_size_um, embeddings=False)
-    for fold, checkpoint in enumerate(checkpoints):
+    for fold, model in enumerate(models.members):
         yield from predict_fields(
             [fields.sources[row] for row in np.flatnonzero(fields.folds == fold)],
             segmenter=segmenter,
-            models=checkpoint,
+            models=Ensemble(members=(model,)),
             writer=writer,
             settings=settings,
             runner=LocalRunner(num_threads=max(1, cfg.workers)),
         )
 
 
-def _provenance(cfg: DictConfig, checkpoints: list[Ensemble]) -> Provenance:
-    hashes = [checkpoint.weights_hash for checkpoint in checkpoints]
+def _provenance(cfg: DictConfig, models: Ensemble) -> Provenance:
     return Provenance(
         version=__version__,
-        class_set=checkpoints[0].class_set.name,
+        class_set=models.class_set.name,
         source="model",
-        weights_hash=hashlib.sha256("".join(hashes).encode()).hexdigest(),
+        weights_hash=models.weights_hash,
         settings={
             "training": settings_with_effect(cfg),
-            "weights_of_folds": hashes,
+            "weights_of_folds": [each.weights_hash for each in models.members],
             "segmenter": plain(cfg.segmenter),
         },
     )

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from hpa_cells.models.ensemble import Ensemble, load_models
     from hpa_cells.models.inputs import model_input
     from hpa_cells.models.pooling import PoolingSettings
-    from hpa_cells.models.start import SHIPPED, SHIPPED_MODEL, take_over
+    from hpa_cells.models.start import SHIPPED, SHIPPED_MODEL, shipped_encoder, take_over
 
 __all__ = [
     "SHIPPED",
@@ -30,6 +30,7 @@ __all__ = [
     "load_models",
     "model_input",
     "save_checkpoint",
+    "shipped_encoder",
     "take_over",
 ]
 
@@ -49,6 +50,7 @@ _MODULES = {
     "load_models": "ensemble",
     "model_input": "inputs",
     "save_checkpoint": "checkpoint",
+    "shipped_encoder": "start",
     "take_over": "start",
 }
 

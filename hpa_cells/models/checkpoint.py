@@ -25,7 +25,7 @@ from hpa_cells.models.classifier import CellClassifier, ClassifierSettings
 from hpa_cells.models.pooling import PoolingSettings
 from hpa_cells.types import Channel
 
-__all__ = ["Checkpoint", "load_checkpoint", "save_checkpoint"]
+__all__ = ["Checkpoint", "load_checkpoint", "read_encoder", "save_checkpoint"]
 
 FORMAT_VERSION = 1
 _WEIGHTS, _CONFIG, _CARD = "model.safetensors", "checkpoint.json", "README.md"
@@ -141,6 +141,12 @@ def load_checkpoint(folder: Path | str) -> Checkpoint:
         provenance=config["provenance"],
         weights_hash=weights_hash,
     )
+
+
+def read_encoder(folder: Path) -> tuple[str, dict[str, Any]]:
+    """Name and options of the encoder in a checkpoint folder, without its weights; errors as `load_checkpoint`."""
+    model = _read_config(folder)["model"]
+    return model["encoder"], model["encoder_options"]
 
 
 def _to_json(checkpoint: Checkpoint) -> dict[str, Any]:

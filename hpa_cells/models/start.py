@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from hpa_cells.models.checkpoint import Checkpoint, load_checkpoint
+from hpa_cells.models.checkpoint import Checkpoint, load_checkpoint, read_encoder
 from hpa_cells.models.classifier import CellClassifier
 
-__all__ = ["SHIPPED", "SHIPPED_MODEL", "checkpoint_folder", "take_over"]
+__all__ = ["SHIPPED", "SHIPPED_MODEL", "checkpoint_folder", "shipped_encoder", "take_over"]
 
 SHIPPED: Final = "shipped"
 # A small model that has seen simulated cells only.
@@ -18,6 +18,11 @@ SHIPPED_MODEL: Final = Path(__file__).parent / "shipped"
 def checkpoint_folder(place: Path | str) -> Path:
     """The folder of a checkpoint; ``shipped`` names the one in the package."""
     return SHIPPED_MODEL if str(place) == SHIPPED else Path(place)
+
+
+def shipped_encoder() -> tuple[str, dict[str, Any]]:
+    """Name and options of the encoder of the model in the package; its weights are not read."""
+    return read_encoder(SHIPPED_MODEL)
 
 
 def take_over(classifier: CellClassifier, place: Path | str, *, class_set: str) -> Checkpoint:

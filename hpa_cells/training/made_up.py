@@ -97,6 +97,8 @@ class MadeUpCells:
             (M, K) float32 of 0 and 1.
         """
         wanted = round(self.settings.share * len(crops))
+        if wanted == 0:
+            return crops[:0], crops.new_zeros(0, self._num_classes, dtype=torch.float32)
         chosen = crops[torch.randperm(len(crops), device=crops.device)[:wanted]].clone()
         labels = chosen.new_zeros(wanted, self._num_classes, dtype=torch.float32)
         kept = torch.ones(wanted, dtype=torch.bool, device=crops.device)

@@ -116,8 +116,11 @@ class TrainingModule(LightningModule):
         """Loss of one batch."""
         crops = self.augmentation(model_input(batch.crops, self.device), batch.bag_index)
         made_up, labels = self.made_up.make(crops)
-        # Together, so that normalisation over the batch sees one batch.
-        embeddings = self.classifier.embed(torch.cat([crops, made_up]))
+        together = crops
+        if len(made_up):
+            # So that normalisation over the batch sees one batch; joining forgets the layout that is fast.
+            together = torch.cat([crops, made_up]).contiguous(memory_format=torch.channels_last)
+        embeddings = self.classifier.embed(together)
         own, further = embeddings[: len(crops)], embeddings[len(crops) :]
         terms = self.loss(self.classifier.classify(own, batch.bag_index), batch)
         of_made_up = self.loss.of_cells(self.classifier.cell_head(further), labels)
