@@ -50,15 +50,15 @@ class Method:
     Attributes
     ----------
     settings
-        Overrides of `experiment=weak_supervision`.
+        Overrides of `experiment=weak_supervision`; None for the model in the package as it is.
     teacher
-        A method whose scores of the training fields, or ``shipped`` for the model in the package, are the cell labels;
-        one that is cross-fitted gives those of its folds that have not seen a field.
+        A method whose scores of the training fields are the cell labels; one that is cross-fitted gives those of its
+        folds that have not seen a field.
     cross_fit
         Number of folds to train one model each of; 0 trains one model in all.
     """
 
-    settings: tuple[str, ...]
+    settings: tuple[str, ...] | None
     teacher: str | None = None
     cross_fit: int = 0
 
@@ -71,6 +71,7 @@ METHODS = {
     "folds of naive": Method(("method=naive",), cross_fit=3),
     "second round": Method(SECOND_ROUND, teacher="folds of naive"),
     "oracle": Method(("method=oracle", "cell_labels={truth}")),
+    "shipped": Method(None),
     "naive, shipped": Method(("method=naive", "init=shipped")),
     "second round, shipped": Method((*SECOND_ROUND, "init=shipped"), teacher="shipped"),
     "oracle, shipped": Method(("method=oracle", "cell_labels={truth}", "init=shipped")),
@@ -105,7 +106,7 @@ class Places:
 
     def teacher(self, method: str, seed: int) -> Path:
         """Cell table of what a method says of the training fields."""
-        if method != "shipped" and METHODS[method].cross_fit:
+        if METHODS[method].cross_fit:
             return self.model(method, seed) / "out_of_fold"
         return self.out / "runs" / f"{_file_name(method, seed)}-training"
 
@@ -131,7 +132,6 @@ def main() -> None:
         for method in arguments.methods:
             train(places, method, seed, arguments.settings)
             rows += [score(places, method, seed, masks) for masks in MASKS]
-            rows += [] if method != "naive" else field_scores(places, seed)
     rows += without_training(places, arguments.methods[0], arguments.seeds[0])
     scores = pd.concat(rows, ignore_index=True)
     scores.to_csv(places.out / "scores.csv", index=False)
@@ -193,46 +193,61 @@ def move_labels(
 def train(places: Places, name: str, seed: int, settings: list[str]) -> None:
     """Train a method and read the test fields, by true masks and by those found."""
     method, out = METHODS[name], places.model(name, seed)
-    own = [each.format(truth=places.truth) for each in method.settings]
-    if method.teacher is not None:
-        own.append(f"cell_labels={ask_teacher(places, method.teacher, seed)}")
-    own += ["cross_fit=true", f"data.num_folds={method.cross_fit}"] if method.cross_fit else []
-    start = time.perf_counter()
-    hpa_cells(
-        *("train", "experiment=weak_supervision", f"out={out}", f"data.root={places.fields}", f"seed={seed}"),
-        *("segmenter=precomputed", f"segmenter.folder={places.masks('train')}"),
-        *(f"crop_store={places.out / 'crops'}", *own, *settings),
-    )
-    if not (out / "seconds.json").exists():
-        (out / "seconds.json").write_text(json.dumps(time.perf_counter() - start))
+    if method.settings is not None:
+        start = time.perf_counter()
+        hpa_cells(
+            *(
+                "train",
+                "experiment=weak_supervision",
+                f"out={out}",
+                f"data.root={places.fields}",
+                f"seed={seed}",
+            ),
+            *("segmenter=precomputed", f"segmenter.folder={places.masks('train')}"),
+            *(f"crop_store={places.out / 'crops'}", *own_settings(places, method, seed), *settings),
+        )
+        if not (out / "seconds.json").exists():
+            (out / "seconds.json").write_text(json.dumps(time.perf_counter() - start))
     for masks in MASKS:
         segmenter = ["segmenter=precomputed", f"segmenter.folder={places.masks('test')}"]
         if masks == "true":
             segmenter = ["segmenter=cell_table", f"segmenter.folder={places.fields / 'truth_test'}"]
-        predict(places.fields / "test", out, places.run(name, seed, masks), segmenter)
+        predict(places, "test", name, seed, places.run(name, seed, masks), segmenter)
 
 
-def ask_teacher(places: Places, teacher: str, seed: int) -> Path:
-    """The cell table of a teacher; one that is not cross-fitted has seen the fields."""
-    table = places.teacher(teacher, seed)
-    if teacher == "shipped" or not METHODS[teacher].cross_fit:
-        model = "shipped" if teacher == "shipped" else places.model(teacher, seed)
-        segmenter = ["segmenter=precomputed", f"segmenter.folder={places.masks('train')}"]
-        predict(places.fields / "train", model, table, segmenter)
-    return table
+def own_settings(places: Places, method: Method, seed: int) -> list[str]:
+    settings = [each.format(truth=places.truth) for each in method.settings or ()]
+    if method.cross_fit:
+        settings += ["cross_fit=true", f"data.num_folds={method.cross_fit}"]
+    if method.teacher is not None:
+        table = places.teacher(method.teacher, seed)
+        if not METHODS[method.teacher].cross_fit:
+            segmenter = ["segmenter=precomputed", f"segmenter.folder={places.masks('train')}"]
+            predict(places, "train", method.teacher, seed, table, segmenter)
+        settings.append(f"cell_labels={table}")
+    return settings
 
 
-def predict(fields: Path, model: Path | str, out: Path, segmenter: list[str]) -> None:
+def predict(places: Places, part: str, name: str, seed: int, out: Path, segmenter: list[str]) -> None:
+    model = "shipped" if METHODS[name].settings is None else places.model(name, seed)
+    fields = places.fields / part
     hpa_cells("predict", f"fields={fields}", f"model={model}", f"out={out}", "embeddings=false", *segmenter)
 
 
 def score(places: Places, method: str, seed: int, masks: str) -> pd.DataFrame:
-    """The cell's own score, and its product with the field's; which is better is for the reader to see."""
+    """The cell's own score, its product with the field's, and the field's; which is best is for the reader to see."""
     table = read_table(places.run(method, seed, masks))
-    seconds = json.loads((places.model(method, seed) / "seconds.json").read_text())
-    cells = table.probabilities()
-    rows = [scored(places, table, cells, method, masks)]
-    rows.append(scored(places, table, cells * of_field(table), f"{method} x field", masks))
+    timed = places.model(method, seed) / "seconds.json"
+    seconds = json.loads(timed.read_text()) if timed.exists() else np.nan
+    cells, field = table.probabilities(), of_field(table)
+    rows = [
+        scored(places, table, confidences, name, masks)
+        for name, confidences in (
+            (method, cells),
+            (f"{method} x field", cells * field),
+            (f"{method}: field, every cell", field),
+        )
+    ]
     return pd.concat(rows).assign(seed=seed, seconds=seconds)
 
 
@@ -240,15 +255,6 @@ def of_field(table: CellTable) -> NDArray[np.float32]:
     """(N, K), the field's score of each cell."""
     rows = pd.Index(table.fields[Column.FIELD_ID]).get_indexer(table.cells[Column.FIELD_ID])
     return table.field_probabilities()[rows]
-
-
-def field_scores(places: Places, seed: int) -> list[pd.DataFrame]:
-    """The field's score given to each of its cells."""
-    tables = ((masks, read_table(places.run("naive", seed, masks))) for masks in MASKS)
-    return [
-        scored(places, table, of_field(table), "field score, every cell", masks).assign(seed=seed)
-        for masks, table in tables
-    ]
 
 
 def without_training(places: Places, method: str, seed: int) -> list[pd.DataFrame]:
@@ -301,19 +307,25 @@ def show(scores: pd.DataFrame) -> None:
         for column in ("", "mAP", "of the oracle's", "AP of matched cells", *RARE, "minutes"):
             table.add_column(column, justify="left" if not column else "right")
         means = of_masks.groupby(["method", "seed"])[[ScoreColumn.AP, "matched_ap"]].mean()
-        oracle = float(means.loc["oracle"][ScoreColumn.AP].mean()) if "oracle" in means.index else np.nan
         for method, rows in means.groupby("method", sort=False):
             own = of_masks[of_masks.method == method]
             per_class = own.groupby(ScoreColumn.CLASS_KEY)[ScoreColumn.AP].mean()
             table.add_row(
                 str(method),
                 interval(rows[ScoreColumn.AP]),
-                f"{rows[ScoreColumn.AP].mean() / oracle:.2f}",
+                f"{rows[ScoreColumn.AP].mean() / oracle_of(str(method), means[ScoreColumn.AP]):.2f}",
                 interval(rows["matched_ap"]),
                 *(f"{per_class[key]:.3f}" for key in RARE),
                 f"{own['seconds'].median() / 60:.1f}" if own["seconds"].notna().any() else "",
             )
         Console(width=140).print(table)
+
+
+def oracle_of(method: str, means: pd.Series) -> float:
+    """Find the mAP of the oracle that starts where the method does; of the other one where that was not asked for."""
+    oracles = [name for name in ("oracle", "oracle, shipped") if name in means.index]
+    oracles.sort(key=lambda name: ("shipped" in name) != ("shipped" in method))
+    return float(means.loc[oracles[0]].mean()) if oracles else np.nan
 
 
 def interval(values: pd.Series) -> str:
