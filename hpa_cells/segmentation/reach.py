@@ -12,7 +12,7 @@ __all__ = ["MOST_PX", "reach_px"]
 MOST_PX: Final = 1024
 
 
-def reach_px(network: MapNetwork) -> int | None:
+def reach_px(network: MapNetwork, device: str = "cpu") -> int | None:
     """Distance beyond which no pixel changes a network's maps; None where it is `MOST_PX` or more.
 
     It is where the gradient of the maps ends, along the width of a strip of noise. A network that looks at the
@@ -21,14 +21,16 @@ def reach_px(network: MapNetwork) -> int | None:
     Parameters
     ----------
     network
-        On the CPU, in evaluation mode.
+        In evaluation mode.
+    device
+        Where it is.
     """
     import torch
 
     stride_px = network.stride_px
     # The maps of all pixels of a coarsest one: those at its rim look furthest.
     start, end = MOST_PX, MOST_PX + stride_px
-    strip = torch.rand(1, 3, stride_px, MOST_PX + end, generator=torch.Generator().manual_seed(0))
+    strip = torch.rand(1, 3, stride_px, MOST_PX + end, generator=torch.Generator().manual_seed(0)).to(device)
     with torch.enable_grad():
         strip.requires_grad_()
         looked_at = network.read_off(strip)[..., start:end].sum()

@@ -84,13 +84,18 @@ class UNet:
             weights are of one that tiles cannot serve.
         """
         device = chosen_device(self.device)
-        network, reach = _load(self.weights, str(device))
+        network = _load(self.weights, str(device))
         um_per_px = network.settings.um_per_px
         images = [network_input(field, um_per_px) for field in fields]
-        if reach is None:
-            _refuse_tiles(fields, images, self.tile_px)
+        margin_px = _LEAST_MARGIN_PX
+        # Only for large fields: to find out takes as long as half a field does.
+        if any(max(image.shape[1:]) > self.tile_px for image in images):
+            reach = _reach(self.weights, str(device))
+            if reach is None:
+                _refuse_tiles(fields, images, self.tile_px)
+            margin_px = _margin_px(reach)
         maps = infer_maps(
-            network, images, device=device, half=self.half, tile_px=self.tile_px, margin_px=_margin_px(reach)
+            network, images, device=device, half=self.half, tile_px=self.tile_px, margin_px=margin_px
         )
         return [
             _read_cells(field, network, image, each)
@@ -135,13 +140,18 @@ def _read_cells(
 
 # Once a process, not once a batch.
 @lru_cache(maxsize=2)
-def _load(weights: str | None, device: str) -> tuple[CellUNet, int | None]:
-    """The network, and how far it looks."""
+def _load(weights: str | None, device: str) -> CellUNet:
     import torch
 
     from hpa_cells.segmentation.network import read_network
-    from hpa_cells.segmentation.reach import reach_px
 
     network, _ = read_network(PACKAGED_WEIGHTS if weights is None else Path(weights))
-    reach = reach_px(network)
-    return network.to(memory_format=torch.channels_last).to(device), reach
+    return network.to(memory_format=torch.channels_last).to(device)
+
+
+@lru_cache(maxsize=2)
+def _reach(weights: str | None, device: str) -> int | None:
+    """How far the network looks, see `reach_px`."""
+    from hpa_cells.segmentation.reach import reach_px
+
+    return reach_px(_load(weights, device), device)
