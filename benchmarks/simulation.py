@@ -1,10 +1,9 @@
-"""How fast fields are simulated, how their labels compare with real ones, and the pictures in docs/images.
+"""How fast fields are simulated, and the pictures in docs/images.
 
 python benchmarks/simulation.py speed              # CPU seconds a field, against the limit of 1.5 s
-python benchmarks/simulation.py labels             # the figures that tie the labels to reality
 python benchmarks/simulation.py gallery            # docs/images/simulated_*.png and varied_fields.png
 
-How the pixels compare with real ones: simulation_against_real.py.
+How the pixels compare with real ones: simulation_against_real.py; the labels: simulation_labels.py.
 """
 
 from __future__ import annotations
@@ -23,20 +22,17 @@ from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
 from rich.table import Table
 
-from hpa_cells.metrics import average_precision_of_matches
-from hpa_cells.presence import PRESENCE
 from hpa_cells.simulation import (
     CELL_LINES,
     Recipe,
     SimulatedField,
     Variety,
     simulate_field,
-    simulate_labels,
     vary,
 )
 from hpa_cells.simulation.field import render_field
 from hpa_cells.simulation.labels import CellState, FieldPlan
-from hpa_cells.simulation.priors import CLASS_SET, NEGATIVE
+from hpa_cells.simulation.priors import CLASS_SET
 from hpa_cells.types import Channel
 
 Picture = NDArray[np.uint8]
@@ -56,7 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("speed", "labels", "gallery"))
+    parser.add_argument("what", choices=("speed", "gallery"))
     parser.add_argument(
         "--fields", type=int, default=10, help="fields a recipe to time (default: %(default)s)"
     )
@@ -70,8 +66,6 @@ def main() -> None:
     cv2.setNumThreads(1)
     if arguments.what == "speed":
         print_speed(arguments.fields)
-    elif arguments.what == "labels":
-        print_labels()
     else:
         write_gallery(arguments.out)
 
@@ -99,34 +93,6 @@ def timed(make: Callable[[int], SimulatedField], num_fields: int) -> tuple[str, 
         f"{value:.2f}" for value in (statistics.mean(seconds), statistics.median(seconds), max(seconds))
     )
     return mean, median, largest, f"{statistics.median(cells):.0f}"
-
-
-def print_labels() -> None:
-    """The field's labels given to every cell, on true masks, for five seeds of the default recipe."""
-    table = Table("seed", "mAP", "differ", "Negative", "largest gap of P(cell | field)")
-    for seed in range(5):
-        labels = simulate_labels(Recipe(seed=seed), 1200)
-        given, shown = labels.field_labels[labels.field_index], labels.cell_labels
-        precisions = [
-            average_precision_of_matches(
-                np.ones(given[:, index].sum()),
-                shown[given[:, index], index],
-                int(shown[:, index].sum()),
-                ties="average",
-            )
-            for index in range(len(CLASS_SET))
-        ]
-        frequent = np.flatnonzero(labels.field_labels.sum(axis=0) >= 100)
-        gaps = [shown[given[:, index], index].mean() - PRESENCE[CLASS_SET.keys[index]] for index in frequent]
-        table.add_row(
-            str(seed),
-            f"{np.mean(precisions):.3f}",
-            f"{(given != shown).any(axis=1).mean():.3f}",
-            f"{shown[:, NEGATIVE].mean():.3f}",
-            f"{np.abs(gaps).max():.3f}",
-        )
-    table.add_row("real", "0.575", "0.52", "0.103", "0")
-    Console().print(table)
 
 
 def write_gallery(out: Path) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
 from hpa_cells.simulation.anatomy import Anatomy
+from hpa_cells.simulation.blobs import Blobs, outline, rasterise
 from hpa_cells.simulation.canvas import FloatImage
 from hpa_cells.simulation.places import in_cytoplasm
 
 __all__ = [
+    "SMALLEST_DOT_UM2",
     "aggresome",
     "centrosome",
     "cytosol",
@@ -22,7 +26,7 @@ __all__ = [
 ]
 
 # Variance of the point spread function in um2: a dot that small still has this width in the picture.
-_SMALLEST_DOT_UM2 = 0.012
+SMALLEST_DOT_UM2 = 0.012
 
 
 def thickness(anatomy: Anatomy) -> FloatImage:
@@ -84,7 +88,38 @@ def centrosome(anatomy: Anatomy, amplitudes: NDArray[np.float32], rng: np.random
 
 
 def aggresome(anatomy: Anatomy, amplitudes: NDArray[np.float32], rng: np.random.Generator) -> FloatImage:
-    """One to three dense clumps of grains near the centrosome, over a faint cytosol."""
+    """Beside the nucleus, at the centrosome, over a faint cytosol: one smooth body, or clumps of grains."""
+    dense = _smooth_bodies if rng.random() < 0.6 else _clumps_of_grains
+    pattern: FloatImage = dense(anatomy, amplitudes, rng) + 0.12 * cytosol(anatomy, amplitudes, rng)
+    return pattern
+
+
+def _smooth_bodies(anatomy: Anatomy, amplitudes: NDArray[np.float32], rng: np.random.Generator) -> FloatImage:
+    """A body of 1 to 3 um a cell, evenly bright, now and then in two or three pieces."""
+    pieces = rng.choice([1, 2, 3], size=anatomy.num_cells, p=[0.75, 0.17, 0.08])
+    typical_um = rng.uniform(0.5, 1.2)
+
+    def bodies() -> Iterator[tuple[NDArray[np.floating], NDArray[np.float32], int]]:
+        for cell in np.repeat(np.arange(anatomy.num_cells), pieces):
+            radius_um = typical_um * rng.lognormal(0, 0.2) / np.sqrt(pieces[cell])
+            apart_um = 0.2 if pieces[cell] == 1 else 0.8
+            place = anatomy.centrosomes_um[cell] + apart_um * rng.standard_normal(2)
+            shape = outline(
+                rng, radius_um=radius_um, elongation=rng.uniform(1, 1.5), axis=rng.uniform(0, np.pi)
+            )
+            yield place, shape, int(cell) + 1
+
+    owners, _ = rasterise(anatomy.canvas, Blobs.of(bodies()))
+    own = np.where((owners == anatomy.cells) & (anatomy.nuclei == 0), owners, 0)
+    light = np.concatenate([[0], amplitudes]).astype(np.float32)[own]
+    bright: FloatImage = anatomy.canvas.blur(light, 0.12) * np.exp(0.12 * anatomy.canvas.noise(rng, 0.3))
+    return bright
+
+
+def _clumps_of_grains(
+    anatomy: Anatomy, amplitudes: NDArray[np.float32], rng: np.random.Generator
+) -> FloatImage:
+    """One to three dense clumps a cell."""
     canvas = anatomy.canvas
     owners = np.repeat(np.arange(anatomy.num_cells), rng.integers(1, 4, anatomy.num_cells))
     clumps = anatomy.centrosomes_um[owners] + 0.8 * rng.standard_normal((len(owners), 2))
@@ -92,9 +127,8 @@ def aggresome(anatomy: Anatomy, amplitudes: NDArray[np.float32], rng: np.random.
     spread_um = rng.uniform(0.5, 1.3, len(owners))[grains, None]
     places = (clumps[grains] + spread_um * rng.standard_normal((len(grains), 2))).astype(np.float32)
     light = (0.45 * amplitudes[owners[grains]] * rng.lognormal(-0.2, 0.4, len(grains))).astype(np.float32)
-    dense = np.tanh(canvas.blur(canvas.points(places, light), 0.28))
-    pattern: FloatImage = dense + 0.12 * cytosol(anatomy, amplitudes, rng)
-    return pattern
+    bright: FloatImage = np.tanh(canvas.blur(canvas.points(places, light), 0.28))
+    return bright
 
 
 def plasma_membrane(
@@ -139,5 +173,5 @@ def spots(
     reach = np.full(anatomy.num_cells, reach_um)
     places, owners = in_cytoplasm(anatomy, counts, rng, middles_um=middles_um, reach_um=reach)
     peak = rng.lognormal(-0.2, 0.5, len(owners)) * amplitudes[owners - 1]
-    light = 2 * np.pi * (sigma_um**2 + _SMALLEST_DOT_UM2) * peak
+    light = 2 * np.pi * (sigma_um**2 + SMALLEST_DOT_UM2) * peak
     return anatomy.canvas.blur(anatomy.canvas.points(places, light.astype(np.float32)), sigma_um)

@@ -19,7 +19,7 @@ LIMITS = {
     "crowding": (0.1, 3.0),
     "class_floor": (0.0, 0.04),
     "label_noise": (0.0, 1.0),
-    "weakness": (0.0, 1.0),
+    "weakness": (0.0, 1.5),
     "agreement": (0.1, 1000.0),
     "mitotic_share": (0.0, 1.0),
     "binucleated_share": (0.0, 1.0),
@@ -60,7 +60,7 @@ class Recipe:
     label_noise
         Share of fields with one wrong label: one left out, added or swapped.
     weakness
-        1: a cell shows a label of its field with the real probability; 0: always.
+        1: a cell shows a label of its field with the real probability; 0: always; 1.5: half as often again not.
     agreement
         How alike fields of one label are in the share of their cells that show it: concentration of a beta
         distribution. Real fields are far apart: half of the classes are below 2.5.

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from hpa_cells.metrics import average_precision_of_matches
 from hpa_cells.presence import PRESENCE
 from hpa_cells.simulation import CELL_LINES, Recipe, SimulatedLabels, simulate_field, simulate_labels
-from hpa_cells.simulation.labels import CellState, draw_plan, field_streams
+from hpa_cells.simulation.labels import CellState, draw_cell_labels, draw_plan, field_streams
 from hpa_cells.simulation.priors import CLASS_SET, NEGATIVE, label_sets
 
 
@@ -44,7 +47,8 @@ def test_field_labels_given_to_every_cell_score_as_in_reality(seed: int) -> None
 
 
 def test_cells_differ_from_their_field_as_often_as_in_reality(many: SimulatedLabels) -> None:
-    assert (carried(many) != many.cell_labels).any(axis=1).mean() == pytest.approx(0.52, abs=0.06)
+    # 0.52 of all 5,090 cells labelled by hand, 0.46 of the 2,274 of them whose labels are public.
+    assert 0.44 < (carried(many) != many.cell_labels).any(axis=1).mean() < 0.54
 
 
 def test_cells_show_each_label_as_often_as_in_reality(many: SimulatedLabels) -> None:
@@ -54,6 +58,44 @@ def test_cells_show_each_label_as_often_as_in_reality(many: SimulatedLabels) -> 
     for index in supported:
         real = PRESENCE[CLASS_SET.keys[index]]
         assert shown[given[:, index], index].mean() == pytest.approx(real, abs=0.05), CLASS_SET.names[index]
+
+
+def test_cells_show_labels_together_as_often_as_real_cells_of_the_same_fields(real_data: Path) -> None:
+    cells = pd.read_csv(real_data / "cell_labels" / "cell_labels.csv", dtype=str)
+    given, real = (one_hot(cells[column]) for column in ("image_labels", "cell_labels"))
+    rng = np.random.default_rng(0)
+    drawn = np.zeros((20, *given.shape), dtype=bool)
+    for rows in cells.groupby("field_id").indices.values():
+        for repeat in drawn:
+            repeat[rows] = draw_cell_labels(Recipe(), given[rows[0]], len(rows), rng)
+    drawn[:, :, NEGATIVE] = ~drawn.any(axis=2)
+    both_drawn = (drawn[..., None] & drawn[..., None, :]).mean(axis=(0, 1))
+    both_real = (real[..., None] & real[..., None, :]).mean(axis=0)
+    np.testing.assert_allclose(both_drawn, both_real, atol=0.05)
+
+
+def one_hot(column: pd.Series) -> np.ndarray:
+    """(N, K) bool of class numbers separated by semicolons."""
+    return np.array([np.isin(np.arange(len(CLASS_SET)), list(map(int, each.split(";")))) for each in column])
+
+
+def test_a_field_labelled_negative_has_negative_cells_only() -> None:
+    negative = np.arange(len(CLASS_SET)) == NEGATIVE
+    assert not draw_cell_labels(Recipe(), negative, 5000, np.random.default_rng(0)).any()
+
+
+def test_a_cell_shows_an_only_label_more_often_and_another_class_rather_in_its_place() -> None:
+    rng = np.random.default_rng(0)
+    nucleoli, cytosol = CLASS_SET.index("nucleoli"), CLASS_SET.index("cytosol")
+
+    def cells(*shown: int) -> np.ndarray:
+        labels = np.isin(np.arange(len(CLASS_SET)), shown)
+        return np.concatenate([draw_cell_labels(Recipe(), labels, 20, rng) for _ in range(2000)])
+
+    alone, together = cells(nucleoli), cells(nucleoli, cytosol)
+    assert alone[:, nucleoli].mean() > together[:, nucleoli].mean() + 0.08
+    others = np.delete(alone, nucleoli, axis=1).any(axis=1)
+    assert others[~alone[:, nucleoli]].mean() > 3 * others[alone[:, nucleoli]].mean() > 0
 
 
 def test_frequencies_are_real_except_for_the_floor(many: SimulatedLabels) -> None:

@@ -106,3 +106,18 @@ def test_spindles_are_only_in_dividing_cells(anatomy: Anatomy, grown: Microtubul
     owners = np.unique(grown.spindles.owners)
     assert (anatomy.plan.states[owners - 1] >= CellState.PROMETAPHASE).all()
     np.testing.assert_array_equal(owners, np.flatnonzero(anatomy.plan.mitotic) + 1)
+
+
+def test_aggresomes_are_dense_and_at_the_centrosome(anatomy: Anatomy, grown: Microtubules) -> None:
+    pattern = protein_patterns(grown, grow_er(anatomy, np.random.default_rng(4)))["aggresome"]
+    everyone = np.ones(anatomy.num_cells, dtype=np.float32)
+    rows, columns = np.indices(anatomy.canvas.shape) * anatomy.canvas.pixel_size_um
+    to_centrosome_um = np.min(
+        [np.hypot(rows - row, columns - column) for row, column in anatomy.centrosomes_um], axis=0
+    )
+    for seed in range(6):
+        light = pattern(anatomy, everyone, np.random.default_rng(seed))
+        dense = light > 0.6
+        assert dense.any()
+        assert np.median(to_centrosome_um[dense]) < 2.5
+        assert dense.sum() < 0.1 * (anatomy.cells > 0).sum()

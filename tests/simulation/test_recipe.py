@@ -16,7 +16,7 @@ from hpa_cells.simulation import Recipe
         ("pixel_size_um", 0.0, "from 0.02 to 2.0"),
         ("pixel_size_um", float("nan"), "from 0.02 to 2.0"),
         ("height_px", 8, "from 32 to 16384"),
-        ("weakness", 1.5, "from 0.0 to 1.0"),
+        ("weakness", 1.6, "from 0.0 to 1.5"),
         ("seed", -1, "from 0 to 4294967295"),
         ("photons", 0.0, "from 0.5"),
         ("class_floor", 0.5, "from 0.0 to 0.04"),
