@@ -134,13 +134,38 @@ def _clumps_of_grains(
 def plasma_membrane(
     anatomy: Anatomy, amplitudes: NDArray[np.float32], rng: np.random.Generator
 ) -> FloatImage:
-    """The cell's edge, uneven by ruffles, and its surface seen from above."""
+    """The cell's edge, and its surface seen from above; in some fields the edge is a fringe of protrusions."""
     canvas = anatomy.canvas
-    edge = np.exp(-anatomy.to_border_um / 0.45) + 0.3 * np.exp(-anatomy.to_border_um / 2.2)
-    uneven = np.exp(0.45 * canvas.noise(rng, 0.6) + 0.4 * canvas.noise(rng, 5.0))
+    edge = _fringe(anatomy, rng) if rng.random() < 0.35 else _ruffled_edge(anatomy, rng)
     surface = 0.16 * np.exp(0.5 * canvas.noise(rng, 0.5)) * (1 - np.float32(0.3) * (anatomy.nuclei > 0))
-    pattern: FloatImage = (edge * uneven + surface) * anatomy.per_pixel(amplitudes)
+    pattern: FloatImage = (edge + surface) * anatomy.per_pixel(amplitudes)
     return pattern
+
+
+def _ruffled_edge(anatomy: Anatomy, rng: np.random.Generator) -> FloatImage:
+    """A rim, uneven by ruffles."""
+    edge = np.exp(-anatomy.to_border_um / 0.45) + 0.3 * np.exp(-anatomy.to_border_um / 2.2)
+    uneven: FloatImage = np.exp(0.45 * anatomy.canvas.noise(rng, 0.6) + 0.4 * anatomy.canvas.noise(rng, 5.0))
+    return edge * uneven
+
+
+def _fringe(anatomy: Anatomy, rng: np.random.Generator) -> FloatImage:
+    """Short bright filopodia and microvilli: dense along the edge of cells, few farther in."""
+    canvas = anatomy.canvas
+    number = rng.poisson(rng.uniform(1.5, 4.0) * np.prod(canvas.size_um))
+    roots = (rng.random((number, 2)) * canvas.size_um).astype(np.float32)
+    width_um = rng.uniform(1.0, 2.5)
+    kept = rng.random(number) < np.exp(-((anatomy.to_border_um[canvas.pixels_at(roots)] / width_um) ** 2))
+    roots, number = roots[kept], int(kept.sum())
+    angles, length_um = rng.uniform(0, 2 * np.pi, number), rng.uniform(0.4, 1.6, number)
+    along = np.stack([np.sin(angles), np.cos(angles)], axis=1) * length_um[:, None]
+    steps = np.linspace(0, 1, 8)[:, None, None]
+    places = (roots + steps * along).reshape(-1, 2).astype(np.float32)
+    light = np.tile(rng.lognormal(-0.3, 0.6, number) * length_um / len(steps), len(steps))
+    streaks = canvas.blur(canvas.points(places, (0.35 * light).astype(np.float32)), 0.09)
+    # Outside of their cells nothing is known to be theirs.
+    fringe: FloatImage = np.minimum(streaks, np.float32(1.6)) * (anatomy.cells > 0)
+    return fringe
 
 
 def vesicles(anatomy: Anatomy, amplitudes: NDArray[np.float32], rng: np.random.Generator) -> FloatImage:

@@ -121,3 +121,13 @@ def test_aggresomes_are_dense_and_at_the_centrosome(anatomy: Anatomy, grown: Mic
         assert dense.any()
         assert np.median(to_centrosome_um[dense]) < 2.5
         assert dense.sum() < 0.1 * (anatomy.cells > 0).sum()
+
+
+def test_some_plasma_membranes_are_fringes_of_streaks(anatomy: Anatomy, grown: Microtubules) -> None:
+    pattern = protein_patterns(grown, grow_er(anatomy, np.random.default_rng(4)))["plasma_membrane"]
+    everyone = np.ones(anatomy.num_cells, dtype=np.float32)
+    rim = (anatomy.cells > 0) & (anatomy.to_border_um < 0.5)
+    # A ruffled edge is bright nearly everywhere, a fringe has gaps.
+    gaps = [(pattern(anatomy, everyone, np.random.default_rng(seed))[rim] < 0.3).mean() for seed in range(12)]
+    assert min(gaps) < 0.1
+    assert max(gaps) > 0.3
