@@ -15,7 +15,16 @@ from numpy.typing import NDArray
 
 from hpa_cells.classes import ClassSet
 
-__all__ = ["NUM_CHANNELS", "CellCrops", "CellScores", "Channel", "Field", "Segmentation", "label_ids"]
+__all__ = [
+    "NUM_CHANNELS",
+    "CellCrops",
+    "CellScores",
+    "Channel",
+    "Field",
+    "FieldView",
+    "Segmentation",
+    "label_ids",
+]
 
 
 class Channel(IntEnum):
@@ -164,12 +173,15 @@ class CellCrops:
         (N, 4, S, S) uint8, normalised to the field: 255 is the channel's bright end.
     touches_border
         (N,) bool, whether the cell is cut by the edge of the field.
+    areas_um2
+        (N,) float64, the cell's area in view, in um2.
     """
 
     field_id: str
     cell_ids: NDArray[np.int32]
     images: NDArray[np.uint8]
     touches_border: NDArray[np.bool_]
+    areas_um2: NDArray[np.float64]
 
     def __post_init__(self) -> None:
         num_cells = len(self.cell_ids)
@@ -181,6 +193,52 @@ class CellCrops:
             raise ValueError(
                 f"Field {self.field_id}: {len(self.touches_border)} border marks for {num_cells} cells."
             )
+        _check_shape(self.field_id, "areas_um2", self.areas_um2, (num_cells,))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FieldView:
+    """A whole field as a network sees it at once, with its cells; h and w are its sides there.
+
+    Attributes
+    ----------
+    field_id
+        The field.
+    cell_ids
+        (N,) int32, ascending.
+    image
+        (4, h, w) uint8, normalised to the field: 255 is the channel's bright end.
+    labels
+        (h, w) int32: the id of the cell that a pixel is of, 0 for none. Every cell has at least one pixel.
+    touches_border
+        (N,) bool, whether the cell is cut by the edge of the field.
+    areas_um2
+        (N,) float64, the cell's area in view, in um2.
+    """
+
+    field_id: str
+    cell_ids: NDArray[np.int32]
+    image: NDArray[np.uint8]
+    labels: NDArray[np.int32]
+    touches_border: NDArray[np.bool_]
+    areas_um2: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        _check_shape(self.field_id, "image", self.image, (NUM_CHANNELS, *self.labels.shape))
+        _check_shape(self.field_id, "touches_border", self.touches_border, (len(self.cell_ids),))
+        found = label_ids(self.labels)
+        if not np.array_equal(found, self.cell_ids):
+            differing = np.setxor1d(found, self.cell_ids)
+            raise ValueError(
+                f"Field {self.field_id}: the view shows {len(found)} cells, {len(self.cell_ids)} are listed (only in "
+                f"one: {', '.join(map(str, differing[:5])) or 'not ascending'}): list those shown, ascending."
+            )
+        _check_shape(self.field_id, "areas_um2", self.areas_um2, (len(self.cell_ids),))
+
+    @property
+    def positions(self) -> NDArray[np.int32]:
+        """(h, w) int32: the position in `cell_ids` of a pixel's cell, plus 1; 0 for none."""
+        return np.searchsorted(self.cell_ids, self.labels, side="right").astype(np.int32)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

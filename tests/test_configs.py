@@ -13,8 +13,12 @@ import torch
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from hpa_cells.classes import get_class_set
 from hpa_cells.commands.app import VERBS
 from hpa_cells.commands.settings import compose, compose_with_choices, conf_folder, to_settings
+from hpa_cells.prediction.calibration import Calibration
+from hpa_cells.prediction.learned_fusion import LearnedFusion
+from hpa_cells.prediction.scores_file import write_learned_fusion
 from hpa_cells.table import FIELD_COLUMNS, Column, Provenance, TableWriter
 
 # The groups of plain settings, and the dataclass that each fills.
@@ -24,11 +28,13 @@ SETTINGS = {
     "data": "hpa_cells.training.labelled.DataSettings",
     "encoder": "hpa_cells.models.EncoderSettings",
     "fusion": "hpa_cells.prediction.Fusion",
+    "heads": "hpa_cells.training.one_vs_rest.OneVsRestSettings",
     "loss": "hpa_cells.training.losses.LossSettings",
     "method": "hpa_cells.training.method.MethodSettings",
     "made_up": "hpa_cells.training.made_up.MadeUpSettings",
     "pooling": "hpa_cells.models.pooling.PoolingSettings",
     "recipe": "hpa_cells.simulation.Recipe",
+    "self_supervision": "hpa_cells.training.self_supervision.SelfSupervisionSettings",
     "soft_labels": "hpa_cells.training.soft_labels.SoftLabelSettings",
     "segmentation.crops": "hpa_cells.training.segmenter.crops.CropAugmentation",
     "segmentation.material": "hpa_cells.training.segmenter.material.MaterialSettings",
@@ -36,6 +42,7 @@ SETTINGS = {
     "segmentation.network": "hpa_cells.segmentation.network.NetworkSettings",
     "segmentation.variety": "hpa_cells.simulation.Variety",
     "tta": "hpa_cells.prediction.Symmetries",
+    "view": "hpa_cells.training.view.ViewSettings",
 }
 # Groups that only change settings of others.
 MODES = {"experiment", "debug"}
@@ -99,17 +106,27 @@ def check_things(config: DictConfig) -> None:
 
 def check_settings(config: DictConfig, names: Iterable[str]) -> None:
     for name in names:
-        to_settings(get_object(SETTINGS[name]), OmegaConf.select(config, name))
+        if "_target_" not in OmegaConf.select(config, name):
+            to_settings(get_object(SETTINGS[name]), OmegaConf.select(config, name))
 
 
 @pytest.fixture(scope="module")
 def any_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A cell table of one field without cells: whatever wants a folder or a table finds it."""
+    """A cell table of one field without cells, and learned scores: whatever wants a folder finds what it needs."""
     folder = tmp_path_factory.mktemp("configs")
     provenance = Provenance(version="1", class_set="hpa2021", source="model")
     row = dict.fromkeys(FIELD_COLUMNS, 1) | {Column.FIELD_ID: "a", Column.NUM_CELLS: 0}
     with TableWriter(folder, provenance=provenance) as writer:
         writer.add(cells=pd.DataFrame(), field_row=row)
+    keep = Calibration(method="none", maps=(None,) * 19)
+    learned = LearnedFusion(
+        class_set=get_class_set("hpa2021"),
+        rules=None,
+        cells=None,
+        fields=keep,
+        provenance_of_scores={"table_weights_hash": "", "table_settings": {}},
+    )
+    write_learned_fusion(folder, learned, scores={})
     return str(folder)
 
 

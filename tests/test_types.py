@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -121,12 +122,15 @@ def test_segmentation_of_another_type_or_sign() -> None:
 
 def test_crops_fit_their_ids() -> None:
     ids, border = np.array([3, 9], dtype=np.int32), np.zeros(2, dtype=np.bool_)
-    crops = np.zeros((2, 4, 8, 8), dtype=np.uint8)
-    assert CellCrops(field_id="a", cell_ids=ids, images=crops, touches_border=border).images is crops
+    crops, areas = np.zeros((2, 4, 8, 8), dtype=np.uint8), np.ones(2)
+    fitting = CellCrops(field_id="a", cell_ids=ids, images=crops, touches_border=border, areas_um2=areas)
+    assert fitting.images is crops
     with pytest.raises(ValueError, match=r"crops are \(1, 4, 8, 8\), expected \(2, 4, S, S\)"):
-        CellCrops(field_id="a", cell_ids=ids, images=crops[:1], touches_border=border)
+        replace(fitting, images=crops[:1])
     with pytest.raises(ValueError, match="Field a: 1 border marks for 2 cells"):
-        CellCrops(field_id="a", cell_ids=ids, images=crops, touches_border=border[:1])
+        replace(fitting, touches_border=border[:1])
+    with pytest.raises(ValueError, match=r"Field a: areas_um2 has shape \(1,\), expected \(2,\)"):
+        replace(fitting, areas_um2=areas[:1])
 
 
 def test_scores_may_lack_a_field_score_and_an_embedding() -> None:

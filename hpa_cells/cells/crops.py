@@ -88,6 +88,7 @@ def crop_cells(field: Field, segmentation: Segmentation, settings: CropSettings)
         cell_ids=measured.cell_ids,
         images=images,
         touches_border=measured.touches_border,
+        areas_um2=measured.areas_px.astype(np.float64) * segmentation.pixel_size_um**2,
     )
 
 

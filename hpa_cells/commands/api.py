@@ -18,7 +18,7 @@ from hpa_cells.commands.grammar import quoted
 from hpa_cells.commands.settings import compose, refuse_misspelt, refuse_useless_out
 from hpa_cells.table import read_table
 
-__all__ = ["evaluate", "explore", "export", "predict", "report", "segment", "simulate", "train"]
+__all__ = ["calibrate", "evaluate", "explore", "export", "predict", "report", "segment", "simulate", "train"]
 
 Setting: TypeAlias = "bool | int | float | str | Path | Sequence[Setting] | None"
 
@@ -104,6 +104,27 @@ def evaluate(
     """
     _run("evaluate", settings | {"table": table, "truth": truth, "out": out}, overrides)
     return pd.read_csv(Path(out) / "per_class.csv")
+
+
+def calibrate(
+    *,
+    table: Path | str,
+    truth: Path | str,
+    out: Path | str,
+    overrides: Sequence[str] = (),
+    **settings: Setting,
+) -> Path:
+    """Folder of a fusion and a calibration learned on validation fields; `out` itself.
+
+    Examples
+    --------
+    >>> calibrate(table="run", truth="data/sim/truth", out="scores", missing_fields="leave_out")  # doctest: +SKIP
+    PosixPath('scores')
+    >>> overrides = ["fusion.file=scores"]
+    >>> predict(fields="F", model="M", out="R", fusion="learned", overrides=overrides)  # doctest: +SKIP
+    """
+    _run("calibrate", settings | {"table": table, "truth": truth, "out": out}, overrides)
+    return Path(out)
 
 
 def export(*, table: Path | str, out: Path | str, overrides: Sequence[str] = (), **settings: Setting) -> Path:

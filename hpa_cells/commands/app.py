@@ -15,6 +15,8 @@ from hpa_cells.commands.help import help_text
 from hpa_cells.commands.settings import conf_folder, refuse_misspelt, refuse_useless_out
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from omegaconf import DictConfig
 
 __all__ = ["VERBS", "FieldsFailedError", "main", "run_verb"]
@@ -25,6 +27,7 @@ VERBS = {
     "train": "learn single-cell locations from field labels",
     "predict": "write the cell table: masks and probabilities of every cell",
     "evaluate": "score a cell table against a truth",
+    "calibrate": "learn from a cell table and a truth what its scores mean",
     "export": "turn a cell table into a submission or another format",
     "report": "make one HTML page and overlays of a run",
     "explore": "look at label tables and fields before training",
@@ -61,12 +64,15 @@ def _dispatch(arguments: list[str]) -> None:
         _stop(f"`{verb}` is not a command of hpa-cells.{hint} See `hpa-cells --help`.", _MISUSED)
     flags = [argument for argument in arguments[1:] if argument.startswith("-")]
     overrides = [argument for argument in arguments[1:] if not argument.startswith("-")]
-    overrides = paths_as_typed(verb, overrides, multirun=bool({"-m", "--multirun"} & set(flags)))
+    multirun = bool({"-m", "--multirun"} & set(flags))
+    overrides = paths_as_typed(verb, overrides, multirun=multirun)
     try:
         if {"-h", "--help"} & set(flags):
             sys.stdout.write(help_text(verb, VERBS[verb], overrides))
             sys.exit(0)
-        if not flags:
+        if multirun:
+            _refuse_misspelt_sweep(verb, overrides)
+        elif not flags:
             refuse_misspelt(verb, overrides)
     except ValueError as error:
         _stop(str(error), _MISUSED)
@@ -74,40 +80,111 @@ def _dispatch(arguments: list[str]) -> None:
     run_verb(verb)
 
 
+def _refuse_misspelt_sweep(verb: str, overrides: list[str]) -> None:
+    from hpa_cells.commands.grammar import single_runs
+    from hpa_cells.commands.sweep import refuse_sweep
+
+    refuse_sweep(overrides)
+    for each in single_runs(overrides):
+        refuse_misspelt(verb, each)
+
+
 def run_verb(verb: str) -> None:
-    """Let Hydra compose the settings of `verb` from ``sys.argv`` and run it."""
+    """Let Hydra compose the settings of `verb` from ``sys.argv`` and run it, or several of it after another.
+
+    What a verb returns is the score that a sweeper of Hydra's may search by.
+    """
     import hydra
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    failed: list[int] = []
 
     @hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=verb)
-    def task(cfg: DictConfig) -> None:
-        _run_in_plain_words(verb, cfg)
+    def task(cfg: DictConfig) -> float | None:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            return _one_of_several(verb, cfg, failed)
+        return _run_in_plain_words(verb, cfg)
 
-    task()
+    if {"-m", "--multirun"} & set(sys.argv):
+        _run_all(task, failed)
+    else:
+        task()
 
 
-def _run_in_plain_words(verb: str, cfg: DictConfig) -> None:
+def _run_in_plain_words(verb: str, cfg: DictConfig) -> float | None:
     """Run the verb; an error of the user's becomes one line, with ``HYDRA_FULL_ERROR=1`` the whole trace."""
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.errors import HydraException, InstantiationException
-    from hydra.types import RunMode
-    from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
-
-    users_errors = (OSError, ValueError, TypeError, FieldsFailedError, HydraException, OmegaConfBaseException)
-    if HydraConfig.get().mode == RunMode.MULTIRUN:
-        cfg.out = f"{cfg.out}/{HydraConfig.get().job.num}"
-    module = import_module(f"hpa_cells.commands.{verb}")
     try:
-        refuse_useless_out(cfg)
-        module.run(cfg)
-    except MissingMandatoryValue as error:
-        name = error.full_key or str(error).rsplit(" ", 1)[-1]
-        _stop(f"Setting `{name}` is required: {name}=… (see `hpa-cells {verb} --help`).", _MISUSED)
-    except users_errors as error:
+        return _run(verb, cfg)
+    except _users_errors() as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        # Hydra wraps what a thing said while it was built; the user wants the thing's own words.
-        built = isinstance(error, InstantiationException) and error.__cause__
-        _stop(str(built or error), _FAILED)
+        _stop(*_in_plain_words(verb, error))
+
+
+def _run(verb: str, cfg: DictConfig) -> float | None:
+    module = import_module(f"hpa_cells.commands.{verb}")
+    refuse_useless_out(cfg)
+    score: float | None = module.run(cfg)
+    return score
+
+
+def _users_errors() -> tuple[type[Exception], ...]:
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    return (OSError, ValueError, TypeError, FieldsFailedError, HydraException, OmegaConfBaseException)
+
+
+def _in_plain_words(verb: str, error: Exception) -> tuple[str, int]:
+    """What is told of an error, and the status."""
+    from hydra.errors import InstantiationException
+    from omegaconf.errors import MissingMandatoryValue
+
+    if isinstance(error, MissingMandatoryValue):
+        name = error.full_key or str(error).rsplit(" ", 1)[-1]
+        return f"Setting `{name}` is required: {name}=… (see `hpa-cells {verb} --help`).", _MISUSED
+    # Hydra wraps what a thing said while it was built; the user wants the thing's own words.
+    built = isinstance(error, InstantiationException) and error.__cause__
+    return str(built or error), _FAILED
+
+
+def _one_of_several(verb: str, cfg: DictConfig, failed: list[int]) -> float | None:
+    from hydra.core.hydra_config import HydraConfig
+
+    from hpa_cells.commands.sweep import RunFailedError, run_numbered
+
+    def run(cfg: DictConfig) -> float | None:
+        try:
+            return _run(verb, cfg)
+        except _users_errors() as error:
+            raise RunFailedError(_in_plain_words(verb, error)[0]) from error
+
+    number = HydraConfig.get().job.num
+    try:
+        return run_numbered(run, cfg, number=number, settings=list(HydraConfig.get().overrides.task))
+    except RunFailedError:
+        failed.append(number)
+        raise
+
+
+def _run_all(task: Callable[[], None], failed: list[int]) -> None:
+    """Run a sweep to its end; it fails as a whole if any of its runs did."""
+    from hpa_cells.commands.sweep import RUNS_FILE, RunFailedError, errors_left_to_us
+
+    whole_trace = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    try:
+        with errors_left_to_us():
+            task()
+    except Exception as error:
+        # A search of which every run failed has no best one, and says so in its own way.
+        if whole_trace or not (failed or isinstance(error, (RunFailedError, *_users_errors()))):
+            raise
+        if not failed:
+            _stop(str(error), _FAILED)
+    if failed:
+        numbers = ", ".join(map(str, failed))
+        _stop(f"Runs {numbers} of the sweep failed; {RUNS_FILE} in its folder tells all.", _FAILED)
 
 
 def _stop(message: str, status: int) -> NoReturn:

@@ -6,10 +6,12 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
+import numpy as np
 import pandas as pd
 from hydra.utils import instantiate
+from numpy.typing import NDArray
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from rich import box
 from rich.console import Console
@@ -18,9 +20,12 @@ from rich.table import Table
 from hpa_cells.atomic import replaced_on_success
 from hpa_cells.commands.evaluation import EvaluationColumn, RunScores, read_truth, score_run
 from hpa_cells.metrics import CHALLENGE_IOU, ScoreColumn, macro_mean
+from hpa_cells.prediction import FixedThresholds, RatioThresholds, TunedThresholds
 from hpa_cells.table import CellTable, read_table
 
 __all__ = ["run"]
+
+Thresholds: TypeAlias = FixedThresholds | RatioThresholds | TunedThresholds
 
 _RUN: Final = "run"
 _TIES_MATTER_FROM = 0.0005
@@ -46,6 +51,7 @@ def run(cfg: DictConfig) -> None:
             table,
             read_truth(cfg.truth, table.class_set),
             thresholds=thresholds.of(table),
+            rules=_rules(table, thresholds),
             missing_fields=cfg.missing_fields,
             ties=cfg.ties,
             seed=cfg.seed,
@@ -54,6 +60,18 @@ def run(cfg: DictConfig) -> None:
     }
     _write(out, scores, cfg)
     _show(scores, Console())
+
+
+def _rules(table: CellTable, chosen: Thresholds) -> dict[str, NDArray[np.float64]]:
+    """The thresholds of every rule that can be applied, by the names of ``conf/thresholds``."""
+    rules: dict[str, Thresholds] = {
+        "fixed": chosen if isinstance(chosen, FixedThresholds) else FixedThresholds()
+    }
+    if table.provenance.settings.get("thresholds") is not None:
+        rules["tuned"] = chosen if isinstance(chosen, TunedThresholds) else TunedThresholds()
+    if isinstance(chosen, RatioThresholds):
+        rules["ratio"] = chosen
+    return {name: rule.of(table) for name, rule in rules.items()}
 
 
 def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
@@ -83,7 +101,14 @@ def _write(out: Path, scores: Mapping[str, RunScores], cfg: DictConfig) -> None:
     with replaced_on_success(out / "per_class.csv") as temporary:
         per_class.set_index(_RUN).to_csv(temporary)
     settings = OmegaConf.to_container(cfg, resolve=True)
-    runs = {name: {**each.summary, "masks": each.masks.to_dict("records")} for name, each in scores.items()}
+    runs = {
+        name: {
+            **each.summary,
+            "field_f1_by_rule": dict(each.field_f1_by_rule),
+            "masks": each.masks.to_dict("records"),
+        }
+        for name, each in scores.items()
+    }
     with replaced_on_success(out / "scores.json") as temporary:
         text = json.dumps(_with_null({"settings": settings, "runs": runs}), indent=2, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
@@ -157,3 +182,6 @@ def _remarks(scores: RunScores) -> Iterator[str]:
         f"Fields: macro AP {summary['mean_field_ap']:.3f}, macro F1 {summary['mean_field_f1']:.3f} "
         f"on {summary['num_fields']:,}."
     )
+    if len(scores.field_f1_by_rule) > 1:
+        by_rule = ", ".join(f"{name} {value:.3f}" for name, value in scores.field_f1_by_rule.items())
+        yield f"Fields: macro F1 by thresholds: {by_rule}."

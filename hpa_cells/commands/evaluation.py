@@ -96,11 +96,14 @@ class RunScores:
         Means over the classes that have truth, and numbers of fields and cells.
     masks
         One row an IoU threshold, see `score_instances`; empty where no masks are known.
+    field_f1_by_rule
+        Macro F1 of the fields for each rule of thresholds that could be applied.
     """
 
     per_class: pd.DataFrame
     summary: Mapping[str, float | int]
     masks: pd.DataFrame
+    field_f1_by_rule: Mapping[str, float]
 
 
 def read_truth(path: Path | str, class_set: ClassSet) -> Truth:
@@ -135,6 +138,7 @@ def score_run(
     truth: Truth,
     *,
     thresholds: NDArray[np.float64],
+    rules: Mapping[str, NDArray[np.float64]],
     missing_fields: MissingFieldRule,
     ties: Literal["order", "average"],
     seed: int,
@@ -149,9 +153,10 @@ def score_run(
         What is known of its fields.
     thresholds
         (K,) from which probability on a field has a class.
+    rules
+        Further ones by name, of which only macro F1 is told.
     missing_fields
-        True fields that the run lacks: ``error``, ``no_cells`` (as if nothing had been found in them) or
-        ``leave_out``.
+        True fields that the run lacks: ``error``, ``no_cells`` (nothing was found in them) or ``leave_out``.
     ties
         See `challenge_average_precision`.
     seed
@@ -165,6 +170,7 @@ def score_run(
     if missing_fields == "leave_out":
         truth, missing_fields = _of_fields(truth, set(table.fields[Column.FIELD_ID])), "error"
     per_class = _score_fields(table, truth.fields, thresholds, missing_fields)
+    by_rule = {name: _macro_f1(table, truth.fields, each, missing_fields) for name, each in rules.items()}
     counts = {"num_fields": len(table.fields), "num_cells": len(table.cells)}
     masks = pd.DataFrame()
     if truth.cells is not None:
@@ -173,8 +179,12 @@ def score_run(
         counts["num_true_cells"] = len(truth.cells.cells)
         images = label_images(table, truth.cells, missing_fields=missing_fields)
         masks = score_instances(images, iou_thresholds=_MASK_IOUS)
-    means = {f"mean_{column}": macro_mean(per_class, column) for column in _AVERAGED if column in per_class}
-    return RunScores(per_class=per_class, summary=counts | means, masks=masks)
+    summary = counts | _means(per_class)
+    return RunScores(per_class=per_class, summary=summary, masks=masks, field_f1_by_rule=by_rule)
+
+
+def _means(per_class: pd.DataFrame) -> dict[str, float]:
+    return {f"mean_{column}": macro_mean(per_class, column) for column in _AVERAGED if column in per_class}
 
 
 def _of_fields(truth: Truth, field_ids: set[str]) -> Truth:
@@ -234,6 +244,12 @@ def _score_fields(
             ScoreColumn.NUM_TRUTHS: EvaluationColumn.NUM_TRUE_FIELDS,
         }
     )
+
+
+def _macro_f1(
+    table: CellTable, truth: LabelTable, thresholds: NDArray[np.float64], missing_fields: MissingFields
+) -> float:
+    return macro_mean(_score_fields(table, truth, thresholds, missing_fields), EvaluationColumn.FIELD_F1)
 
 
 def _check_fields(predicted: pd.Index, truth: pd.Index, missing_fields: MissingFields) -> None:

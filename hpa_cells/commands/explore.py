@@ -8,18 +8,20 @@ from pathlib import Path
 
 import pandas as pd
 from omegaconf import DictConfig
-from rich.console import Console
-from rich.table import Table
 
-from hpa_cells.atomic import replaced_on_success
 from hpa_cells.classes import get_class_set
 from hpa_cells.commands.app import FieldsFailedError
+from hpa_cells.commands.embedding_maps import embed_fields, write_embedding_maps
+from hpa_cells.commands.label_review import write_label_review
 from hpa_cells.commands.progress import field_progress
 from hpa_cells.commands.settings import to_settings
+from hpa_cells.commands.tables import print_table, write_csv
 from hpa_cells.commands.workers import worker_processes
 from hpa_cells.explore import (
     AnomalySettings,
+    EmbeddingSettings,
     FieldStatistics,
+    carries_embeddings,
     co_occurrence,
     field_statistics,
     find_anomalies,
@@ -39,41 +41,71 @@ log = logging.getLogger(__name__)
 
 
 def run(cfg: DictConfig) -> None:
-    """Write tables and figures of `labels`, `fields` or both to `out`, and print the gist.
+    """Write tables and figures of `labels`, `fields`, `table` or several of them to `out`, and print the gist.
 
     Raises
     ------
     ValueError
-        If neither is given.
+        If none is given, or something lacks what it is to be compared with.
     FieldsFailedError
-        If fields could not be read; all others are in the tables.
+        If fields could not be read or embedded; all others are in the tables.
     """
-    if cfg.labels is None and cfg.fields is None:
-        raise ValueError("Nothing to explore: give labels=train.csv, fields=DIR or both.")
-    out, settings = Path(cfg.out), to_settings(AnomalySettings, cfg.anomalies)
-    table = None
+    _check_given(cfg)
+    out = Path(cfg.out)
+    anomalies = to_settings(AnomalySettings, cfg.anomalies)
+    odd_embeddings = to_settings(EmbeddingSettings, cfg.embedding_anomalies)
+    labels: LabelTable | None = None
+    failures: list[Failure] = []
     if cfg.labels is not None:
-        table = read_label_table(cfg.labels, get_class_set(cfg.class_set) if cfg.class_set else None)
-        _explore_labels(table, out)
+        labels = read_label_table(cfg.labels, get_class_set(cfg.class_set) if cfg.class_set else None)
+        _explore_labels(labels, out)
     if cfg.fields is not None:
         statistics, failures = _read_fields(cfg.fields, workers=cfg.workers, pixel_size_um=cfg.pixel_size_um)
-        _explore_fields(statistics, settings, out)
-        if table is not None:
+        _explore_fields(statistics, anomalies, out)
+        if labels is not None:
             found = {field.field_id for field in statistics} | {failure.field_id for failure in failures}
-            _compare_ids(table, found, out)
+            _compare_ids(labels, found, out)
         write_failures(out, failures)
-        _conclude(out, failures)
+    if labels is not None and cfg.table is not None:
+        write_label_review(labels, Path(cfg.table), out)
+    if cfg.embedding is not None:
+        embedded, failed = embed_fields(cfg, out)
+        # A field that cannot be read is told once.
+        known = {failure.field_id for failure in failures}
+        failures += [failure for failure in failed if failure.field_id not in known]
+        write_failures(out, failures)
+    else:
+        embedded = Path(cfg.table) if cfg.table is not None and carries_embeddings(cfg.table) else None
+    if embedded is not None:
+        write_embedding_maps(embedded, labels, odd_embeddings, out)
+    _conclude(out, failures)
+
+
+def _check_given(cfg: DictConfig) -> None:
+    if cfg.labels is None and cfg.fields is None and cfg.table is None:
+        raise ValueError(
+            "Nothing to explore: give labels=train.csv, fields=DIR, table=RUN or several of them."
+        )
+    if cfg.embedding is not None and cfg.fields is None:
+        raise ValueError(
+            f"embedding={cfg.embedding} looks at fields: give fields=DIR, or table=RUN without it."
+        )
+    if cfg.table is not None and cfg.labels is None and not carries_embeddings(cfg.table):
+        raise ValueError(
+            f"{cfg.table} carries no embeddings, and there are no labels to compare its scores with: give "
+            "labels=train.csv, or a table that `hpa-cells predict embeddings=true` wrote."
+        )
 
 
 def _explore_labels(table: LabelTable, out: Path) -> None:
     counts, together, per_field = label_counts(table), co_occurrence(table), labels_per_field(table)
-    _write(counts, out / "label_counts.csv")
-    _write(together.reset_index(), out / "label_co_occurrence.csv")
-    _write(per_field, out / "labels_per_field.csv")
-    _write(label_combinations(table), out / "label_combinations.csv")
+    write_csv(counts, out / "label_counts.csv")
+    write_csv(together.reset_index(), out / "label_co_occurrence.csv")
+    write_csv(per_field, out / "labels_per_field.csv")
+    write_csv(label_combinations(table), out / "label_combinations.csv")
     write_label_figure(counts, together, table.class_set, out / "labels.png")
     shown = counts.sort_values("num_fields", ascending=False, kind="stable")
-    _print(
+    print_table(
         f"{len(table):,} labelled fields, {table.class_set.name}",
         pd.DataFrame(
             {
@@ -117,16 +149,16 @@ def _explore_fields(statistics: list[FieldStatistics], settings: AnomalySettings
         return
     channels = pd.DataFrame([row for field in statistics for row in field.channels])
     anomalies = find_anomalies(statistics, settings)
-    _write(channels, out / "channels.csv")
-    _write(anomalies, out / "anomalies.csv")
+    write_csv(channels, out / "channels.csv")
+    write_csv(anomalies, out / "anomalies.csv")
     write_intensity_figure(channels, anomalies, out / "intensities.png")
     shapes = channels.groupby(["height_px", "width_px", "num_bits", "pixel_size_um"])["field_id"].nunique()
-    _print(f"{len(statistics):,} fields", shapes.rename("fields").reset_index())
+    print_table(f"{len(statistics):,} fields", shapes.rename("fields").reset_index())
     if anomalies.empty:
         log.info("No field is odd in any way that is looked for.")
         return
     kinds = anomalies.groupby(["kind", "channel"])["field_id"].agg(["nunique", "first"]).reset_index()
-    _print(
+    print_table(
         f"anomalies ({anomalies['field_id'].nunique():,} fields)",
         kinds.rename(columns={"nunique": "fields", "first": "for example"}),
     )
@@ -137,7 +169,7 @@ def _compare_ids(table: LabelTable, found: set[str], out: Path) -> None:
     labelled = set(table.field_ids)
     rows = [(field_id, "no field") for field_id in sorted(labelled - found)]
     rows += [(field_id, "no label") for field_id in sorted(found - labelled)]
-    _write(pd.DataFrame(rows, columns=["field_id", "problem"]), out / "unmatched.csv")
+    write_csv(pd.DataFrame(rows, columns=["field_id", "problem"]), out / "unmatched.csv")
     log.info(
         "%d labels have no field and %d fields have no label: see %s.",
         len(labelled - found),
@@ -148,21 +180,9 @@ def _compare_ids(table: LabelTable, found: set[str], out: Path) -> None:
 
 def _conclude(out: Path, failures: list[Failure]) -> None:
     if failures:
+        is_readable = any(failure.stage not in ("find", "read") for failure in failures)
         raise FieldsFailedError(
-            f"{len(failures)} fields could not be read; see {out / FAILURES_FILE}. "
+            f"{len(failures)} fields could not be read{' or embedded' if is_readable else ''}; "
+            f"see {out / FAILURES_FILE}. "
             f"The first: {failures[0].error}"
         )
-
-
-def _write(rows: pd.DataFrame, path: Path) -> None:
-    with replaced_on_success(path) as temporary:
-        rows.to_csv(temporary, index=False)
-
-
-def _print(title: str, rows: pd.DataFrame) -> None:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for position, column in enumerate(rows.columns):
-        table.add_column(str(column), justify="left" if position == 0 else "right")
-    for row in rows.itertuples(index=False):
-        table.add_row(*(f"{value:g}" if isinstance(value, float) else str(value) for value in row))
-    Console().print(table)

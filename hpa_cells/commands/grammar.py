@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["paths_as_typed", "quoted"]
+__all__ = ["is_swept", "paths_as_typed", "quoted", "single_runs"]
 
 # The last word of every setting that is a path or a list of them.
 _PATHS: Final = frozenset(
     {
         *("out", "fields", "model", "table", "truth", "labels", "check", "sample_submission"),
-        *("root", "groups_file", "cell_labels", "crop_store", "folder", "nuclei_folder"),
+        *("root", "groups_file", "cell_labels", "crop_store", "folder", "nuclei_folder", "file", "review"),
     }
 )
 
@@ -50,6 +50,65 @@ def paths_as_typed(verb: str, overrides: Sequence[str], *, multirun: bool) -> li
     return [_as_typed(verb, override, multirun=multirun) for override in overrides]
 
 
+def is_swept(override: str) -> bool:
+    """Whether the override gives several values, as in ``tta=d4,flips`` or ``optimizer.lr=interval(1e-4,1e-2)``.
+
+    Examples
+    --------
+    >>> [is_swept(each) for each in ("tta=d4,flips", "seed=range(3)", "tta=d4", "data.labels=[a,b]")]
+    [True, True, False, False]
+    """
+    parsed = _parse(override)
+    return parsed is not None and bool(parsed.is_sweep_override())
+
+
+def single_runs(overrides: Sequence[str]) -> list[list[str]]:
+    """Overrides of single runs that together have every value of every sweep, each beside first values of the others.
+
+    Of numbers only the first value comes, and of a sweep by pattern none: they name no setting and no choice that
+    could be misspelt.
+
+    Examples
+    --------
+    >>> single_runs(["out=a", "tta=d4,flips", "fusion=cell,mean"])
+    [['out=a', 'tta=d4', 'fusion=cell'], ['out=a', 'tta=flips', 'fusion=cell'], ['out=a', 'tta=d4', 'fusion=mean']]
+    """
+    values = [_values(override) for override in overrides]
+    runs = [_first(values)]
+    for position, each in enumerate(values):
+        before, after = _first(values[:position]), _first(values[position + 1 :])
+        runs += [[*before, value, *after] for value in each[1:]]
+    return runs
+
+
+def _first(values: Sequence[Sequence[str]]) -> list[str]:
+    return [each[0] for each in values if each]
+
+
+def _values(override: str) -> list[str]:
+    """The override with each of its values."""
+    from hydra.core.override_parser.types import IntervalSweep, RangeSweep
+
+    parsed = _parse(override)
+    if parsed is None or not parsed.is_sweep_override():
+        return [override]
+    key, read = parsed.get_key_element(), parsed.value()
+    if isinstance(read, RangeSweep | IntervalSweep):
+        return [f"{key}={read.start}"]
+    return [f"{key}={value}" for value in parsed.sweep_string_iterator()] if parsed.is_choice_sweep() else []
+
+
+def _parse(override: str) -> Any:
+    """The override in Hydra's words; None where it is not in Hydra's grammar."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        return OverridesParser.create().parse_override(override)
+    except HydraException:
+        return None
+
+
 def _as_typed(verb: str, override: str, *, multirun: bool) -> str:
     name, equals, value = override.partition("=")
     is_number = verb == "simulate" and name == "fields"
@@ -60,13 +119,10 @@ def _as_typed(verb: str, override: str, *, multirun: bool) -> str:
 
 def _is_misread(value: str, *, multirun: bool) -> bool:
     """Whether Hydra reads the value of a path as something else than the path or paths it says."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.core.override_parser.types import QuotedString
-    from hydra.errors import HydraException
 
-    try:
-        override = OverridesParser.create().parse_override(f"path={value}")
-    except HydraException:
+    override = _parse(f"path={value}")
+    if override is None:
         return True
     read: Any = override.value()
     if override.is_sweep_override():

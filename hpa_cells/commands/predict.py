@@ -20,7 +20,9 @@ from hpa_cells.prediction import (
     AreaWeight,
     Failure,
     Fusion,
+    LearnedFusion,
     PredictionSettings,
+    ScoreFusion,
     ScoringSettings,
     Symmetries,
     pick_device,
@@ -64,11 +66,18 @@ def run(cfg: DictConfig) -> None:
         each.model.to(pick_device(plain.device))
         if each.provenance.get("about"):
             log.warning("About the model: %s", each.provenance["about"])
-    optional = segmenter.optional_channels & models.optional_channels
+    settings.fusion.check(models.class_set)
+    optional = models.optional_channels
+    if models.sees_cells:
+        optional &= segmenter.optional_channels
+    else:
+        log.info("The model sees squares of fields: no cell is looked for, the table has fields only.")
     sources, problems = scan_fields(cfg.fields, optional=optional)
     failures = [Failure(field_id=each.field_id, stage="find", error=each.message) for each in problems]
 
     provenance = _provenance(cfg, settings, models)
+    if isinstance(settings.fusion, LearnedFusion):
+        _warn_of_other_scores(settings.fusion, provenance)
     with TableWriter(out, provenance=provenance, shard_fields=plain.shard_fields) as writer:
         todo = _unfinished(sources, writer)
         outcomes = predict_fields(
@@ -90,27 +99,58 @@ def _settings(cfg: DictConfig, plain: _PlainSettings) -> PredictionSettings:
             batch_cells=plain.batch_cells,
             half_precision=plain.half_precision,
         ),
-        fusion=to_settings(Fusion, cfg.fusion),
+        fusion=_fusion(cfg.fusion),
         area_weight=to_settings(AreaWeight, cfg.area_weight),
         embeddings=plain.embeddings,
         segment_fields=plain.segment_fields,
     )
 
 
+def _fusion(node: DictConfig) -> ScoreFusion:
+    """One rule for all classes, from its numbers, or one a class, from its file."""
+    if "_target_" in node:
+        fusion: ScoreFusion = instantiate(node)
+        return fusion
+    return to_settings(Fusion, node)
+
+
+def _warn_of_other_scores(fusion: LearnedFusion, provenance: Provenance) -> None:
+    """Say what differs from the run that fusion and calibration were learned on."""
+    learned = fusion.provenance_of_scores
+    if fusion.rules is None:
+        log.warning("Fusion was learned on labels of fields only: cells keep their own scores.")
+    if learned["table_weights_hash"] != provenance.weights_hash:
+        log.warning(
+            "Fusion and calibration were learned on scores of another model: calibrate on a run of this one."
+        )
+    for name, of_table in learned["table_settings"].items():
+        if name in ("tta", "crops") and of_table != provenance.settings[name]:
+            log.warning(
+                "Fusion and calibration were learned with %s %s, this run has %s: probabilities may be off.",
+                name,
+                of_table,
+                provenance.settings[name],
+            )
+
+
 def _provenance(cfg: DictConfig, settings: PredictionSettings, models: Ensemble) -> Provenance:
     """Name what the content depends on: not the batch size, the runner or the size of a shard."""
-    thresholds = [None if np.isnan(each) else float(each) for each in models.thresholds]
+    # On the scale of the fields' probabilities in the table, so that they call the same fields.
+    scaled = settings.fusion.of_field(models.thresholds)
+    thresholds = [None if np.isnan(each) else float(each) for each in scaled]
     return Provenance(
         version=__version__,
         class_set=models.class_set.name,
         source="model",
         weights_hash=models.weights_hash,
         settings={
-            "segmenter": OmegaConf.to_container(cfg.segmenter, resolve=True),
+            "segmenter": OmegaConf.to_container(cfg.segmenter, resolve=True) if models.sees_cells else None,
             "crops": models.crop_settings,
+            **({} if models.field_settings is None else {"whole_fields": models.field_settings}),
+            **({} if models.square_settings is None else {"squares": models.square_settings}),
             "about_models": [each.provenance.get("about") for each in models.members],
             "tta": asdict(settings.scoring.symmetries),
-            "fusion": asdict(settings.fusion),
+            "fusion": settings.fusion.provenance,
             "area_weight": asdict(settings.area_weight),
             "pixel_size_um": settings.pixel_size_um,
             "half_precision": settings.scoring.half_precision,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -72,10 +73,15 @@ def refuse_misspelt(verb: str, overrides: list[str]) -> None:
         config = compose(verb, overrides)
     except HydraException as error:
         raise ValueError(_in_plain_words(verb, str(error))) from error
-    known = set(compose(verb, []))
-    added = [str(name) for name in config if name not in known]
+    added = [str(name) for name in config if name not in _known_names(verb)]
     if added:
         raise ValueError(_unknown_setting(verb, added[0]))
+
+
+@lru_cache
+def _known_names(verb: str) -> frozenset[str]:
+    """Settings and groups of the verb."""
+    return frozenset(map(str, compose(verb, [])))
 
 
 def refuse_useless_out(config: DictConfig) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -10,16 +11,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from hpa_cells import __version__
 from hpa_cells.atomic import replaced_on_success
 from hpa_cells.cells import cell_rows, field_row
+from hpa_cells.classes import ClassSet
 from hpa_cells.commands.progress import field_progress
 from hpa_cells.commands.settings import to_settings
 from hpa_cells.commands.workers import OrderedMap, worker_processes
 from hpa_cells.fields import LabelTable, write_field, write_label_table
 from hpa_cells.simulation import Recipe, SimulatedField, simulate_field, simulate_labels
+from hpa_cells.simulation.classes_2018 import CLASS_SET_2018, fields_of_2018, to_2018
 from hpa_cells.simulation.field import field_id_of
 from hpa_cells.simulation.priors import CLASS_SET
 from hpa_cells.table import Provenance, TableWriter
@@ -35,22 +39,24 @@ _FIRST_TEST_INDEX = 500_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Split:
-    """One of the two parts of a data set: where its files go and which fields of the recipe it has."""
+    """One of the two parts of a data set: where its files go, which fields of the recipe it has, in which classes."""
 
     fields: Path
     labels: Path
     cell_lines: Path
     truth: Path
-    indices: range
+    indices: Sequence[int]
+    class_set: ClassSet
 
 
 def run(cfg: DictConfig) -> None:
     """Write the fields, labels and truths of `cfg.out`; finished fields stay as they are."""
     recipe = to_settings(Recipe, cfg.recipe)
-    splits = _splits(cfg)
+    class_set = _class_set(cfg.class_set)
+    splits = _splits(cfg, recipe, class_set)
     provenance = Provenance(
         version=__version__,
-        class_set=CLASS_SET.name,
+        class_set=class_set.name,
         source="simulation truth",
         settings={"recipe": asdict(recipe)},
     )
@@ -61,24 +67,38 @@ def run(cfg: DictConfig) -> None:
             _write_labels(recipe, split)
 
 
-def _splits(cfg: DictConfig) -> list[_Split]:
+def _class_set(name: str) -> ClassSet:
+    known = {each.name: each for each in (CLASS_SET, CLASS_SET_2018)}
+    if name not in known:
+        raise ValueError(f"`class_set` is {name!r}: use {' or '.join(known)}.")
+    return known[name]
+
+
+def _splits(cfg: DictConfig, recipe: Recipe, class_set: ClassSet) -> list[_Split]:
     out = Path(cfg.out)
     for name, lowest in (("fields", 1), ("test_fields", 0)):
         if not lowest <= cfg[name] <= _FIRST_TEST_INDEX:
             raise ValueError(f"`{name}` is {cfg[name]}, expected {lowest} to {_FIRST_TEST_INDEX}.")
-    parts = [("train", "", range(cfg.fields))]
+    parts = [("train", "", 0, cfg.fields)]
     if cfg.test_fields:
-        parts.append(("test", "_test", range(_FIRST_TEST_INDEX, _FIRST_TEST_INDEX + cfg.test_fields)))
+        parts.append(("test", "_test", _FIRST_TEST_INDEX, cfg.test_fields))
     return [
         _Split(
             fields=out / name,
             labels=out / f"{name}.csv",
             cell_lines=out / f"{name}_cell_lines.csv",
             truth=out / f"truth{suffix}",
-            indices=indices,
+            indices=_indices(recipe, class_set, first, number),
+            class_set=class_set,
         )
-        for name, suffix, indices in parts
+        for name, suffix, first, number in parts
     ]
+
+
+def _indices(recipe: Recipe, class_set: ClassSet, first: int, number: int) -> Sequence[int]:
+    if class_set == CLASS_SET_2018:
+        return fields_of_2018(recipe, number, first_index=first)
+    return range(first, first + number)
 
 
 def _simulate(recipe: Recipe, split: _Split, writer: TableWriter, map_in_order: OrderedMap) -> None:
@@ -93,41 +113,58 @@ def _simulate(recipe: Recipe, split: _Split, writer: TableWriter, map_in_order: 
     todo = [index for field_id, index in wanted.items() if field_id not in writer.finished]
     if len(todo) < len(wanted):
         log.info("%d of %d fields are finished already", len(wanted) - len(todo), len(wanted))
-    make = partial(_make_field, recipe, split.fields)
+    make = partial(_make_field, recipe, split.fields, class_set=split.class_set)
     with field_progress(f"simulate {split.fields.name}", len(todo)) as progress:
         for cells, row in map_in_order(make, todo):
             writer.add(cells=cells, field_row=row)
             progress.advance()
 
 
-def _make_field(recipe: Recipe, folder: Path, index: int) -> tuple[pd.DataFrame, dict[str, Any]]:
+def _make_field(
+    recipe: Recipe, folder: Path, index: int, *, class_set: ClassSet
+) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Simulate one field and write its files; its rows of the truth."""
     simulated = simulate_field(recipe, index)
     write_field(simulated.field, folder)
-    truth = _truth(simulated)
+    labels = np.vstack([simulated.cell_labels, simulated.field_labels])
+    truth = _truth(simulated, _in_classes(class_set, labels, recipe, index), class_set)
     return cell_rows(simulated.segmentation, truth), field_row(simulated.segmentation, truth)
 
 
-def _truth(simulated: SimulatedField) -> CellScores:
-    """Labels as probabilities of 0 and 1."""
+def _in_classes(
+    class_set: ClassSet, labels: NDArray[np.bool_], recipe: Recipe, index: int
+) -> NDArray[np.bool_]:
+    return to_2018(labels, recipe, index) if class_set == CLASS_SET_2018 else labels
+
+
+def _truth(simulated: SimulatedField, labels: NDArray[np.bool_], class_set: ClassSet) -> CellScores:
+    """Labels (N + 1, K), those of the field last, as probabilities of 0 and 1."""
     ids = simulated.segmentation.cell_ids
+    probabilities = labels.astype(np.float32)
     return CellScores(
         field_id=simulated.field.field_id,
-        class_set=CLASS_SET,
+        class_set=class_set,
         cell_ids=ids,
-        probabilities=simulated.cell_labels.astype(np.float32),
-        field_probabilities=simulated.field_labels.astype(np.float32),
+        probabilities=probabilities[:-1],
+        field_probabilities=probabilities[-1],
         embeddings=np.zeros((len(ids), 0), dtype=np.float32),
     )
 
 
 def _write_labels(recipe: Recipe, split: _Split) -> None:
     """Write the label table as in the challenge, and the cell line of each field beside it."""
-    labels = simulate_labels(recipe, len(split.indices), first_index=split.indices[0])
+    first, last = split.indices[0], split.indices[-1]
+    labels = simulate_labels(recipe, last - first + 1, first_index=first)
+    field_labels = [
+        _in_classes(split.class_set, labels.field_labels[[index - first]], recipe, index)
+        for index in split.indices
+    ]
     ids = tuple(field_id_of(index) for index in split.indices)
     write_label_table(
-        LabelTable(class_set=CLASS_SET, field_ids=ids, labels=labels.field_labels), split.labels
+        LabelTable(class_set=split.class_set, field_ids=ids, labels=np.concatenate(field_labels)),
+        split.labels,
     )
+    cell_lines = [labels.cell_lines[index - first] for index in split.indices]
     with replaced_on_success(split.cell_lines) as temporary:
-        pd.DataFrame({"ID": ids, "cell_line": labels.cell_lines}).to_csv(temporary, index=False)
+        pd.DataFrame({"ID": ids, "cell_line": cell_lines}).to_csv(temporary, index=False)
     log.info("%s: %d fields", split.fields, len(ids))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from hydra.utils import instantiate
@@ -21,11 +21,15 @@ from hpa_cells.prediction import (
     Finished,
     LocalRunner,
     PredictionSettings,
+    pick_device,
     predict_fields,
     write_failures,
 )
 from hpa_cells.table import Provenance, TableWriter
 from hpa_cells.training.labelled import DataSettings, LabelledFields, find_labelled_fields
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["train_folds"]
 
@@ -34,11 +38,16 @@ log = logging.getLogger(__name__)
 _OUT_OF_FOLD = "out_of_fold"
 
 
-def train_folds(cfg: DictConfig, train: Callable[[DictConfig], None]) -> None:
+def train_folds(cfg: DictConfig, train: Callable[[DictConfig], float]) -> float:
     """Train into ``fold-0`` to ``fold-N`` of `cfg.out` and write the cell table ``out_of_fold`` beside them.
 
     Every cell of the table is scored by the one model whose training has not seen its field. Finished folds and
     fields are not repeated.
+
+    Returns
+    -------
+    float
+        The mean of what the trainings return.
 
     Raises
     ------
@@ -46,10 +55,10 @@ def train_folds(cfg: DictConfig, train: Callable[[DictConfig], None]) -> None:
         If fields could not be predicted; all others are in the table.
     """
     folds = [_of_fold(cfg, fold) for fold in range(cfg.data.num_folds)]
-    for each in folds:
-        train(each.copy())
+    scores = [train(each.copy()) for each in folds]
     OmegaConf.resolve(cfg)
     _predict_out_of_fold(cfg, load_models([each.out for each in folds]))
+    return float(np.mean(scores))
 
 
 def _of_fold(cfg: DictConfig, fold: int) -> DictConfig:
@@ -57,6 +66,7 @@ def _of_fold(cfg: DictConfig, fold: int) -> DictConfig:
     own = {
         "out": str(Path(cfg.out) / f"fold-{fold}"),
         "crop_store": cfg.crop_store,
+        "embedding_store": cfg.embedding_store,
         "cross_fit": False,
         "data": {"fold": fold},
     }
@@ -82,7 +92,9 @@ def _outcomes(
 ) -> Iterator[Finished | Failure]:
     segmenter = instantiate(cfg.segmenter)
     settings = PredictionSettings(pixel_size_um=cfg.data.pixel_size_um, embeddings=False)
+    device = _device(cfg)
     for fold, model in enumerate(models.members):
+        model.model.to(device)
         yield from predict_fields(
             [fields.sources[row] for row in np.flatnonzero(fields.folds == fold)],
             segmenter=segmenter,
@@ -91,6 +103,14 @@ def _outcomes(
             settings=settings,
             runner=LocalRunner(num_threads=max(1, cfg.workers)),
         )
+        # On the device there is room for one.
+        model.model.to("cpu")
+
+
+def _device(cfg: DictConfig) -> torch.device:
+    """Where the models answer: on the kind of device they were trained on."""
+    accelerator = cfg.trainer.accelerator
+    return pick_device(accelerator if accelerator in ("cpu", "cuda", "mps") else "auto")
 
 
 def _provenance(cfg: DictConfig, models: Ensemble) -> Provenance:

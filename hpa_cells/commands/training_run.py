@@ -18,7 +18,7 @@ __all__ = ["build_trainer", "fit", "plain", "prepare_torch", "settings_with_effe
 log = logging.getLogger(__name__)
 
 # Settings that change how fast or how talkative a training is, but not what comes out of it.
-_WITHOUT_EFFECT = ("out", "resume", "crop_store", "workers", "threads", "logger", "hydra")
+_WITHOUT_EFFECT = ("out", "resume", "crop_store", "embedding_store", "workers", "threads", "logger", "hydra")
 
 
 def settings_with_effect(cfg: DictConfig) -> dict[str, Any]:
@@ -40,20 +40,41 @@ def prepare_torch(cfg: DictConfig) -> None:
         torch.set_num_threads(cfg.threads)
     torch.set_float32_matmul_precision("high")
     # Lightning's advertisements and device lists say nothing about this training.
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def build_trainer(cfg: DictConfig, folder: RunFolder) -> Trainer:
-    """The trainer with its callbacks and loggers; it saves its state on Ctrl-C."""
-    from hydra.utils import instantiate
+    """The trainer with its callbacks and loggers; it saves its state on Ctrl-C.
 
+    Raises
+    ------
+    ValueError
+        If its processes cannot be started here.
+    """
+    from hydra.utils import instantiate
+    from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+    from lightning.pytorch.callbacks import LearningRateMonitor
+
+    from hpa_cells.commands.training_processes import check_processes
     from hpa_cells.training.interruption import SaveOnInterrupt
+    from hpa_cells.training.logs import LogPosition
+    from hpa_cells.training.pending_gradients import PendingGradients
 
     callbacks = [instantiate(each) for each in cfg.callbacks.values() if each is not None]
     loggers = [instantiate(each) for each in cfg.logger.values() if each is not None]
+    if not loggers:
+        # It has nowhere to write to, and Lightning makes that an error.
+        callbacks = [each for each in callbacks if not isinstance(each, LearningRateMonitor)]
     trainer: Trainer = instantiate(
-        cfg.trainer, callbacks=[*callbacks, SaveOnInterrupt(folder.last)], logger=loggers
+        cfg.trainer,
+        callbacks=[*callbacks, PendingGradients(), LogPosition(), SaveOnInterrupt(folder.last)],
+        logger=loggers,
+        # Processes are started by us, on a cluster too; and batches are parted by us.
+        plugins=[LightningEnvironment()],
+        use_distributed_sampler=False,
     )
+    check_processes(cfg, trainer)
     return trainer
 
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["write_intensity_figure", "write_label_figure"]
+__all__ = ["INK", "new_figure", "save_figure", "write_intensity_figure", "write_label_figure"]
 
-_INK, _FAINT = "#1c1c1c", "#8a8a8a"
+INK, _FAINT = "#1c1c1c", "#8a8a8a"
 _COLOR_OF_CHANNEL = {"red": "#d1495b", "green": "#3f8f4f", "blue": "#3066be", "yellow": "#c9a227"}
 _DOTS_PER_INCH = 120
 
@@ -40,11 +40,11 @@ def write_label_figure(
     """
     num_classes = len(class_set)
     height_inch = 1.6 + 0.27 * num_classes
-    figure = _new_figure(7 + 0.36 * num_classes, height_inch)
+    figure = new_figure(7 + 0.36 * num_classes, height_inch)
     left, right = figure.subplots(1, 2, width_ratios=[5, 0.36 * num_classes + 1])
     _draw_counts(left, counts, class_set)
     _draw_together(right, together.to_numpy(), class_set)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def write_intensity_figure(channels: pd.DataFrame, anomalies: pd.DataFrame, path: Path | str) -> None:
@@ -59,14 +59,14 @@ def write_intensity_figure(channels: pd.DataFrame, anomalies: pd.DataFrame, path
     path
         A PNG.
     """
-    figure = _new_figure(12, 4.2)
+    figure = new_figure(12, 4.2)
     outliers = anomalies[anomalies["kind"] == "outlier"]
     for channel, axes in zip(Channel, figure.subplots(1, len(Channel), sharey=True), strict=True):
         rows = channels[(channels["channel"] == channel.color) & ~channels["is_missing"]]
         odd = set(outliers.loc[outliers["channel"] == channel.color, "field_id"])
         _draw_intensities(axes, rows, odd, channel)
     figure.get_axes()[0].set_ylabel("brightness, of what the data type holds", fontsize=9)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _draw_counts(axes: Axes, counts: pd.DataFrame, class_set: ClassSet) -> None:
@@ -78,7 +78,7 @@ def _draw_counts(axes: Axes, counts: pd.DataFrame, class_set: ClassSet) -> None:
     axes.set_xlim(0, max(10, counts["num_fields"].max() * 4))
     for position, number in zip(positions, counts["num_fields"], strict=True):
         text, place = f"{number:,}", (number, position)
-        axes.annotate(text, place, (4, 0), textcoords="offset points", va="center", fontsize=8, color=_INK)
+        axes.annotate(text, place, (4, 0), textcoords="offset points", va="center", fontsize=8, color=INK)
     axes.set_yticks(positions, class_set.names, fontsize=8)
     axes.set_ylim(len(class_set) - 0.4, -0.6)
     axes.set_xlabel("fields", fontsize=9)
@@ -94,7 +94,7 @@ def _draw_together(axes: Axes, together: np.ndarray, class_set: ClassSet) -> Non
     axes.imshow(per_cent, cmap="Blues", vmin=0, vmax=60, aspect="auto")
     for (row, column), value in np.ndenumerate(per_cent):
         if value >= 1:
-            color = "white" if value > 35 else _INK
+            color = "white" if value > 35 else INK
             axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=6.5, color=color)
     places = np.arange(len(class_set))
     axes.set_yticks(places, class_set.keys, fontsize=7)
@@ -114,9 +114,9 @@ def _draw_intensities(axes: Axes, rows: pd.DataFrame, odd: set[str], channel: Ch
         values = rows[name].to_numpy()
         spread = position + rng.uniform(-0.28, 0.28, len(values))
         axes.scatter(spread, values, s=9, color=color, alpha=opacity, lw=0)
-        axes.scatter(spread[is_odd], values[is_odd], s=26, facecolors="none", edgecolors=_INK, lw=0.7)
+        axes.scatter(spread[is_odd], values[is_odd], s=26, facecolors="none", edgecolors=INK, lw=0.7)
         if len(values):
-            axes.plot([position - 0.36, position + 0.36], [np.median(values)] * 2, color=_INK, lw=1.2)
+            axes.plot([position - 0.36, position + 0.36], [np.median(values)] * 2, color=INK, lw=1.2)
     axes.set_yscale("symlog", linthresh=1 / 255, linscale=0.3)
     axes.set_ylim(-0.0006, 1.25)
     axes.set_yticks([0, 0.01, 0.1, 1], ["0", "0.01", "0.1", "1"], minor=False)
@@ -129,12 +129,14 @@ def _draw_intensities(axes: Axes, rows: pd.DataFrame, odd: set[str], channel: Ch
     axes.tick_params(length=2, labelsize=8)
 
 
-def _new_figure(width_inch: float, height_inch: float) -> Figure:
+def new_figure(width_inch: float, height_inch: float) -> Figure:
+    """An empty figure of this size, whose parts make room for each other."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width_inch, height_inch), layout="constrained")
 
 
-def _save(figure: Figure, path: Path | str) -> None:
+def save_figure(figure: Figure, path: Path | str) -> None:
+    """Write a figure as PNG, in one go."""
     with replaced_on_success(Path(path)) as temporary:
         figure.savefig(temporary, dpi=_DOTS_PER_INCH, facecolor="white")

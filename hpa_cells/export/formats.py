@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from hpa_cells.export.expected import ExpectedFields
 from hpa_cells.export.kaggle2018 import validate_kaggle2018, write_kaggle2018
 from hpa_cells.export.kaggle2021 import validate_kaggle2021, write_kaggle2021
 from hpa_cells.export.problem import Problem
+from hpa_cells.fields import merge_label_tables, read_label_table
+from hpa_cells.metrics import ratio_thresholds
 from hpa_cells.table import CellTable
 
 __all__ = ["CsvFormat", "ExportFormat", "Kaggle2018Format", "Kaggle2021Format", "SubmissionFormat"]
@@ -78,6 +80,9 @@ class Kaggle2018Format:
     model
         A checkpoint folder whose thresholds, one a class, are used instead; `threshold` stays for a class for
         which it has none. None: `threshold` for all.
+    training_labels
+        The label table of the training fields, instead of a model: each class is given to the same share of the
+        table's fields as carry it there.
     at_least_one
         Whether a field always gets its most probable class.
     """
@@ -86,20 +91,34 @@ class Kaggle2018Format:
 
     threshold: float = 0.5
     model: str | None = None
+    training_labels: str | None = None
     at_least_one: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
             raise ValueError(f"format.threshold is {self.threshold}: give a number from 0 to 1.")
+        if self.model is not None and self.training_labels is not None:
+            raise ValueError(
+                "format.model and format.training_labels both give thresholds: leave out one of them."
+            )
 
     def write(self, table: CellTable, path: Path) -> None:
         """See `write_kaggle2018`."""
-        thresholds = self._thresholds_of(self.model, table) if self.model else self.threshold
-        write_kaggle2018(table, path, thresholds=thresholds, at_least_one=self.at_least_one)
+        write_kaggle2018(table, path, thresholds=self._thresholds(table), at_least_one=self.at_least_one)
 
     def problems(self, path: Path, expected: ExpectedFields | None) -> list[Problem]:
         """See `validate_kaggle2018`."""
         return validate_kaggle2018(path, expected)
+
+    def _thresholds(self, table: CellTable) -> NDArray[np.floating[Any]] | float:
+        if self.model is not None:
+            return self._thresholds_of(self.model, table)
+        if self.training_labels is not None:
+            training = merge_label_tables([read_label_table(self.training_labels)], table.class_set)
+            probabilities = table.field_probabilities()
+            has_cells = ~np.isnan(probabilities).any(axis=1)
+            return ratio_thresholds(probabilities[has_cells], training.labels.mean(axis=0))
+        return self.threshold
 
     def _thresholds_of(self, folder: str, table: CellTable) -> NDArray[np.float32]:
         from hpa_cells.models import load_checkpoint

@@ -6,6 +6,7 @@ import csv
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,7 @@ def write_kaggle2018(
     table: CellTable,
     path: Path,
     *,
-    thresholds: NDArray[np.float32] | float = 0.5,
+    thresholds: NDArray[np.floating[Any]] | float = 0.5,
     at_least_one: bool = True,
 ) -> None:
     """Write the submission from the probabilities of the fields.
@@ -128,7 +129,7 @@ def validate_kaggle2018(
 
 
 def _labels(
-    table: CellTable, thresholds: NDArray[np.float32] | float, at_least_one: bool
+    table: CellTable, thresholds: NDArray[np.floating[Any]] | float, at_least_one: bool
 ) -> NDArray[np.bool_]:
     """(F, K) bool, the classes of each field."""
     probabilities = table.field_probabilities()

@@ -51,7 +51,7 @@ def write_kaggle2021(
     Raises
     ------
     ValueError
-        If the classes are not those of ``hpa2021``, or no cell has a probability.
+        If the classes are not those of ``hpa2021``, no cell has a probability, or fields have and there is no cell.
     """
     _check_classes(table)
     rows_of_field = table.cells.groupby(Column.FIELD_ID, sort=False).indices
@@ -115,6 +115,11 @@ def _check_classes(table: CellTable) -> None:
         )
     if len(table.cells) and np.isnan(table.probabilities()).all():
         raise ValueError(f"None of the {len(table.cells)} cells has a probability: predict with a model.")
+    if not len(table.cells) and np.isfinite(table.field_probabilities()).any():
+        raise ValueError(
+            f"The table has {len(table.fields)} fields with probabilities and no cell, as of a model that sees squares "
+            "of fields; a submission of 2021 is about cells: predict with a model that sees cells."
+        )
 
 
 def _triples(

@@ -3,6 +3,7 @@
 from hpa_cells.fields.find import FieldProblem, find_fields, scan_fields
 from hpa_cells.fields.folds import assign_folds
 from hpa_cells.fields.ids import check_field_id
+from hpa_cells.fields.label_layouts import LabelFile, as_label_file
 from hpa_cells.fields.labels import LabelTable, read_label_table, write_label_table
 from hpa_cells.fields.matching import match_labels, merge_label_tables
 from hpa_cells.fields.read import read_field
@@ -13,7 +14,9 @@ __all__ = [
     "FieldProblem",
     "FieldSource",
     "ImageFile",
+    "LabelFile",
     "LabelTable",
+    "as_label_file",
     "assign_folds",
     "check_field_id",
     "find_fields",

@@ -60,7 +60,8 @@ def assign_folds(
         if groups not in table.groups:
             known = ", ".join(table.groups) or "none"
             raise ValueError(
-                f"The label table has no column {groups!r} to group by; its group columns: {known}."
+                f"The label table has no column {groups!r} to group by; its group columns: {known}. Of several "
+                "tables, each needs it."
             )
         names = np.array(table.groups[groups])[order]
         folds[order] = _stratify_groups(labels, names, num_folds, seed)

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpa_cells.atomic import replaced_on_success
-from hpa_cells.classes import ClassSet, get_class_set
+from hpa_cells.classes import CLASS_SETS, ClassSet
+from hpa_cells.fields.label_layouts import LAYOUTS, LabelFile, LabelLayout, id_column_of, layout_of
 from hpa_cells.fields.rows import Rows, read_rows
 
 __all__ = ["LabelTable", "read_label_table", "write_label_table"]
@@ -62,33 +63,24 @@ class LabelTable:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """How a challenge writes labels."""
-
-    id_column: str
-    label_column: str
-    separator: str
-    class_set: str
-
-
-_LAYOUTS = (_Layout("ID", "Label", "|", "hpa2021"), _Layout("Id", "Target", " ", "hpa2018"))
-
-
 def read_label_table(
-    path: Path | str, class_set: ClassSet | None = None, *, groups_path: Path | str | None = None
+    path: Path | str | LabelFile,
+    class_set: ClassSet | None = None,
+    *,
+    groups_path: Path | str | None = None,
 ) -> LabelTable:
     """Read a label table of 2021 (``ID,Label``, split by ``|``) or 2018 (``Id,Target``, split by spaces).
 
-    Which one it is, the header tells. Further columns, of this file or of `groups_path`, become
-    `LabelTable.groups`. A label that a row names twice counts once: the table of 2021 has such rows.
+    Which one it is, the header tells; one of other columns is described by a `LabelFile`. A label is a class's
+    number, its key or its name, in large or small letters. Further columns, of this file or of `groups_path`,
+    become `LabelTable.groups`. A label that a row names twice counts once: the table of 2021 has such rows.
 
     Parameters
     ----------
     path
-        A CSV in UTF-8.
+        A CSV in UTF-8, or one and how it is written.
     class_set
-        What the numbers mean; None for the class set of the challenge.
+        What the labels mean; None for what the file or its header says.
     groups_path
         A second CSV with a column ``ID`` or ``Id`` that knows every field, and columns to group fields by.
 
@@ -97,12 +89,13 @@ def read_label_table(
     FileNotFoundError
         If a file does not exist.
     ValueError
-        If the header is of neither year, or a row has an unknown class, no label, a field that an earlier row
-        has, or too few or many columns. The message names file, line and token.
+        If the header is of neither year and not described, or a row has an unknown class, no label, a field that
+        an earlier row has, or too few or many columns. The message names file, line and token.
     """
-    rows = read_rows(Path(path))
-    layout = _layout_of(rows)
-    class_set = class_set or get_class_set(layout.class_set)
+    told = path if isinstance(path, LabelFile) else LabelFile(path=str(path))
+    rows = read_rows(Path(told.path))
+    layout = layout_of(rows, told)
+    class_set = class_set or layout.class_set
     field_ids = rows.unique(layout.id_column)
     groups = _other_columns(rows, {layout.id_column, layout.label_column})
     if groups_path is not None:
@@ -117,7 +110,7 @@ def read_label_table(
 
 def write_label_table(table: LabelTable, path: Path | str) -> None:
     """Write a table as `read_label_table` reads it: 2018's layout for its class set, 2021's for others."""
-    layout = next((each for each in _LAYOUTS if each.class_set == table.class_set.name), _LAYOUTS[0])
+    layout = next((each for each in LAYOUTS if each.class_set == table.class_set), LAYOUTS[0])
     with (
         replaced_on_success(Path(path)) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as stream,
@@ -129,28 +122,38 @@ def write_label_table(table: LabelTable, path: Path | str) -> None:
             writer.writerow([field_id, classes, *(values[row] for values in table.groups.values())])
 
 
-def _layout_of(rows: Rows) -> _Layout:
-    for layout in _LAYOUTS:
-        if layout.id_column in rows.header and layout.label_column in rows.header:
-            return layout
-    wanted = " or ".join(f"{layout.id_column},{layout.label_column}" for layout in _LAYOUTS)
-    raise ValueError(f"{rows.path}, line 1: columns are {_names(rows)}, expected {wanted}.")
-
-
-def _labels(rows: Rows, layout: _Layout, class_set: ClassSet) -> NDArray[np.bool_]:
-    class_of_token = {str(index): index for index in range(len(class_set))}
-    wanted = f"numbers from 0 to {len(class_set) - 1} ({class_set.name}) split by {layout.separator!r}"
+def _labels(rows: Rows, layout: LabelLayout, class_set: ClassSet) -> NDArray[np.bool_]:
+    class_of_token = _tokens(class_set)
     labels = np.zeros((len(rows.lines), len(class_set)), dtype=bool)
     for row, text in enumerate(rows.column(layout.label_column)):
         for token in text.strip().split(layout.separator):
-            if token.strip() not in class_of_token:
+            if token.strip().lower() not in class_of_token:
                 found = f"{token.strip()!r} is not a class" if text.strip() else "there is no label"
                 field_id = rows.column(layout.id_column)[row]
                 raise ValueError(
-                    f"{rows.path}, line {rows.lines[row]}, {field_id}: {found}, expected {wanted}."
+                    f"{rows.path}, line {rows.lines[row]}, {field_id}: {found}, expected numbers from 0 to "
+                    f"{len(class_set) - 1} ({class_set.name}), or names, split by {layout.separator!r}."
+                    + _meant_by(token.strip(), class_set)
                 )
-            labels[row, class_of_token[token.strip()]] = True
+            labels[row, class_of_token[token.strip().lower()]] = True
     return labels
+
+
+def _tokens(class_set: ClassSet) -> dict[str, int]:
+    """Class of each number, key and name, in small letters."""
+    spellings = (map(str, range(len(class_set))), class_set.keys, class_set.names)
+    return {token.lower(): index for each in spellings for index, token in enumerate(each)}
+
+
+def _meant_by(token: str, class_set: ClassSet) -> str:
+    """A hint where another class set knows the token."""
+    others = [name for name, other in CLASS_SETS.items() if token.lower() in _tokens(other)]
+    if not others:
+        return ""
+    return (
+        f" It is one of {' and '.join(others)}: if the table is of that, say so by class_set (in data.labels: "
+        f"{{path: …, class_set: {others[0]}}}), and its classes are mapped to {class_set.name}."
+    )
 
 
 def _other_columns(rows: Rows, known: set[str]) -> dict[str, tuple[str, ...]]:
@@ -159,9 +162,7 @@ def _other_columns(rows: Rows, known: set[str]) -> dict[str, tuple[str, ...]]:
 
 def _read_groups(path: Path, field_ids: list[str]) -> dict[str, tuple[str, ...]]:
     rows = read_rows(path)
-    id_column = next((layout.id_column for layout in _LAYOUTS if layout.id_column in rows.header), None)
-    if id_column is None:
-        raise ValueError(f"{path}, line 1: columns are {_names(rows)}, expected ID or Id among them.")
+    id_column = id_column_of(rows)
     row_of_id = {field_id: row for row, field_id in enumerate(rows.unique(id_column))}
     lost = [field_id for field_id in field_ids if field_id not in row_of_id]
     if lost:
@@ -172,7 +173,3 @@ def _read_groups(path: Path, field_ids: list[str]) -> dict[str, tuple[str, ...]]
         name: tuple(values[row_of_id[field_id]] for field_id in field_ids)
         for name, values in _other_columns(rows, {id_column}).items()
     }
-
-
-def _names(rows: Rows) -> str:
-    return ", ".join(rows.header) or "none"

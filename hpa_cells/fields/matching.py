@@ -29,8 +29,8 @@ def merge_label_tables(
     """One table of several, in the classes of one class set, e.g. the 2018 fields added to those of 2021.
 
     Classes are mapped by `hpa_cells.classes.class_map`. Those without a counterpart are dropped, and so are
-    fields that keep no label by it: to train on them as fields that show nothing would be wrong. Group
-    columns stay where every table has them.
+    fields that keep no label by it: to train on them as fields that show nothing would be wrong. The log tells
+    both. Group columns stay where every table has them.
 
     Parameters
     ----------
@@ -53,6 +53,8 @@ def merge_label_tables(
     """
     if not tables:
         raise ValueError("There is no label table to merge: give at least one.")
+    for table in tables:
+        _tell_lost_classes(table, class_set)
     field_ids = [field_id for table in tables for field_id in table.field_ids]
     labels = np.concatenate([_map_labels(table, class_set) for table in tables])
     row_of_id: dict[str, int] = {}
@@ -126,6 +128,20 @@ def _map_labels(table: LabelTable, class_set: ClassSet) -> NDArray[np.bool_]:
         if target is not None:
             mapped[:, target] |= table.labels[:, source]
     return mapped
+
+
+def _tell_lost_classes(table: LabelTable, class_set: ClassSet) -> None:
+    lost = [source for source, target in enumerate(class_map(table.class_set, class_set)) if target is None]
+    names = [table.class_set.names[source] for source in lost if table.labels[:, source].any()]
+    if names:
+        log.info(
+            "%s of %s has no counterpart in %s: %d of %d fields lose a label.",
+            ", ".join(names),
+            table.class_set.name,
+            class_set.name,
+            table.labels[:, lost].any(axis=1).sum(),
+            len(table),
+        )
 
 
 def _common_groups(tables: Sequence[LabelTable]) -> dict[str, list[str]]:

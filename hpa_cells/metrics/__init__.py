@@ -19,6 +19,17 @@ from hpa_cells.metrics.open_images import (
     tie_share,
 )
 from hpa_cells.metrics.pairing import MissingFields, Overlaps, label_images, overlapping_cells
+from hpa_cells.metrics.reliability import (
+    ReliabilityColumn,
+    brier_score,
+    calibration_error,
+    calibration_scores,
+    equal_shares,
+    halving_shares,
+    reliability_bins,
+    wilson_interval,
+)
+from hpa_cells.metrics.resampled import average_precision_on_fields
 from hpa_cells.metrics.thresholds import fixed_thresholds, ratio_thresholds, tuned_thresholds
 
 __all__ = [
@@ -27,12 +38,19 @@ __all__ = [
     "InstanceOverlaps",
     "MissingFields",
     "Overlaps",
+    "ReliabilityColumn",
     "ScoreColumn",
     "TieOrder",
     "average_precision_of_matches",
+    "average_precision_on_fields",
     "average_precision_per_class",
+    "brier_score",
+    "calibration_error",
+    "calibration_scores",
     "challenge_average_precision",
+    "equal_shares",
     "fixed_thresholds",
+    "halving_shares",
     "instance_overlaps",
     "label_images",
     "macro_f1",
@@ -43,7 +61,9 @@ __all__ = [
     "multilabel_scores",
     "overlapping_cells",
     "ratio_thresholds",
+    "reliability_bins",
     "score_instances",
     "tie_share",
     "tuned_thresholds",
+    "wilson_interval",
 ]

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hpa_cells.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-    from hpa_cells.models.classifier import CellClassifier, CellOutputs, ClassifierSettings
+    from hpa_cells.models.classifier import VIEWS, CellClassifier, CellOutputs, ClassifierSettings
     from hpa_cells.models.encoder import EncoderSettings, build_encoder, check_crop_size
     from hpa_cells.models.ensemble import Ensemble, load_models
+    from hpa_cells.models.feature_map import CellPlaces, check_feature_map, find_places
     from hpa_cells.models.inputs import model_input
     from hpa_cells.models.pooling import PoolingSettings
     from hpa_cells.models.start import SHIPPED, SHIPPED_MODEL, shipped_encoder, take_over
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
 __all__ = [
     "SHIPPED",
     "SHIPPED_MODEL",
+    "VIEWS",
     "CellClassifier",
     "CellOutputs",
+    "CellPlaces",
     "Checkpoint",
     "ClassifierSettings",
     "EncoderSettings",
@@ -26,6 +29,8 @@ __all__ = [
     "PoolingSettings",
     "build_encoder",
     "check_crop_size",
+    "check_feature_map",
+    "find_places",
     "load_checkpoint",
     "load_models",
     "model_input",
@@ -37,8 +42,10 @@ __all__ = [
 _MODULES = {
     "SHIPPED": "start",
     "SHIPPED_MODEL": "start",
+    "VIEWS": "classifier",
     "CellClassifier": "classifier",
     "CellOutputs": "classifier",
+    "CellPlaces": "feature_map",
     "Checkpoint": "checkpoint",
     "ClassifierSettings": "classifier",
     "EncoderSettings": "encoder",
@@ -46,6 +53,8 @@ _MODULES = {
     "PoolingSettings": "pooling",
     "build_encoder": "encoder",
     "check_crop_size": "encoder",
+    "check_feature_map": "feature_map",
+    "find_places": "feature_map",
     "load_checkpoint": "checkpoint",
     "load_models": "ensemble",
     "model_input": "inputs",

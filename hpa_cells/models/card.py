@@ -21,7 +21,7 @@ Use it with `hpa-cells predict fields=DIR model=THIS_FOLDER out=RUN`, or from Py
 |---|---|
 | encoder | {encoder} |
 | pooling of a field's cells | {pooling}, {field_head} head |
-| crops | {crops} |
+| {view} | {shown} |
 | channels that may be missing | {optional} |
 | SHA-256 of the weights | `{weights_hash}` |
 
@@ -58,7 +58,8 @@ def model_card(config: dict[str, Any]) -> str:
         version=provenance.get("version", "of unknown version"),
         pooling=_pooling(config),
         field_head=config["model"]["field_head"],
-        crops=", ".join(f"{name} {value}" for name, value in config["crop_settings"].items()) or "unknown",
+        view=_view(config)[0],
+        shown=_shown(config),
         optional=", ".join(config["optional_channels"]) or "none",
         weights_hash=config["weights_sha256"],
         about="" if provenance.get("about") is None else f"{provenance['about']}\n\n",
@@ -66,6 +67,23 @@ def model_card(config: dict[str, Any]) -> str:
         metrics=_table(provenance.get("metrics", {})),
         classes=_class_table(config),
     )
+
+
+def _view(config: dict[str, Any]) -> tuple[str, str]:
+    """What the model sees in words, and the name of the settings of that."""
+    if "field_settings" in config:
+        return "whole fields", "field_settings"
+    if "square_settings" in config:
+        return "squares of fields, no cells", "square_settings"
+    return "crops", "crop_settings"
+
+
+def _shown(config: dict[str, Any]) -> str:
+    """How crops or squares are cut or fields shown."""
+    settings = config[_view(config)[1]]
+    if config["model"].get("map_stride") is not None:
+        settings = settings | {"map_stride": config["model"]["map_stride"]}
+    return ", ".join(f"{name} {value}" for name, value in settings.items()) or "unknown"
 
 
 def _pooling(config: dict[str, Any]) -> str:

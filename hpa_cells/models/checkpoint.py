@@ -13,7 +13,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,8 @@ from hpa_cells.types import Channel
 __all__ = ["Checkpoint", "load_checkpoint", "read_encoder", "save_checkpoint"]
 
 FORMAT_VERSION = 1
+# Views that have settings of their own; all others are `crop_settings`.
+_SETTINGS_OF_VIEW: Final = {"field": "field_settings", "squares": "square_settings"}
 _WEIGHTS, _CONFIG, _CARD = "model.safetensors", "checkpoint.json", "README.md"
 
 
@@ -42,13 +44,20 @@ class Checkpoint:
     class_set
         Its K classes.
     crop_settings
-        How cells are cut for it: the fields of `hpa_cells.cells.CropSettings`.
+        How cells are cut for it: the fields of `hpa_cells.cells.CropSettings`; empty for a model that sees whole
+        fields or squares of them.
     thresholds
         (K,) float32 in [0, 1]: a class is called present where its probability is at or above.
     optional_channels
         Channels whose file may be missing.
     provenance
         Where it comes from: version, settings, data and validation metrics, as plain JSON values.
+    field_settings
+        How whole fields are shown to a model that sees them: the fields of `hpa_cells.cells.FieldViewSettings`; None
+        for all others.
+    square_settings
+        How fields are cut for a model that sees squares of them: the fields of `hpa_cells.cells.SquareSettings`; None
+        for all others.
     weights_hash
         SHA-256 of the file of weights; empty until it is saved.
     """
@@ -59,10 +68,20 @@ class Checkpoint:
     thresholds: NDArray[np.float32]
     optional_channels: frozenset[Channel] = frozenset()
     provenance: dict[str, Any] = field(default_factory=dict)
+    field_settings: dict[str, Any] | None = None
+    square_settings: dict[str, Any] | None = None
     weights_hash: str = ""
 
     def __post_init__(self) -> None:
         num_classes = len(self.class_set)
+        view = self.model.settings.view
+        for kind, name in _SETTINGS_OF_VIEW.items():
+            is_given = getattr(self, name) is not None
+            if (view == kind) != is_given:
+                raise ValueError(
+                    f"The model has view {view} and {name if is_given else f'no {name}'}: these are for view {kind}, "
+                    "and needed there."
+                )
         if self.model.settings.num_classes != num_classes:
             raise ValueError(
                 f"The model has {self.model.settings.num_classes} classes, class set "
@@ -139,6 +158,8 @@ def load_checkpoint(folder: Path | str) -> Checkpoint:
         thresholds=np.array(list(config["thresholds"].values()), dtype=np.float32),
         optional_channels=frozenset(Channel[name.upper()] for name in config["optional_channels"]),
         provenance=config["provenance"],
+        field_settings=config["field_settings"] if model.settings.view == "field" else None,
+        square_settings=config["square_settings"] if model.settings.view == "squares" else None,
         weights_hash=weights_hash,
     )
 
@@ -150,12 +171,16 @@ def read_encoder(folder: Path) -> tuple[str, dict[str, Any]]:
 
 
 def _to_json(checkpoint: Checkpoint) -> dict[str, Any]:
+    # Models of crops are written as before there were others, so that an older hpa_cells reads them too.
+    settings = _SETTINGS_OF_VIEW.get(checkpoint.model.settings.view)
+    model = asdict(checkpoint.model.settings)
     return {
         "format_version": FORMAT_VERSION,
-        "model": asdict(checkpoint.model.settings),
+        "model": {key: value for key, value in model.items() if settings or key not in _KEYS_OF_OTHER_VIEWS},
         "class_set": checkpoint.class_set.name,
         "thresholds": dict(zip(checkpoint.class_set.keys, checkpoint.thresholds.tolist(), strict=True)),
         "crop_settings": checkpoint.crop_settings,
+        **({} if settings is None else {settings: getattr(checkpoint, settings)}),
         "optional_channels": sorted(channel.name.lower() for channel in checkpoint.optional_channels),
         "weights_sha256": checkpoint.weights_hash,
         "provenance": checkpoint.provenance,
@@ -176,6 +201,8 @@ def _read_config(folder: Path) -> dict[str, Any]:
             "use the hpa_cells that wrote it, or a newer one."
         )
     missing = _REQUIRED_KEYS - config.keys()
+    if not missing and (settings := _SETTINGS_OF_VIEW.get(config["model"].get("view"))):
+        missing = {settings} - config.keys()
     if missing:
         raise ValueError(f"{path} lacks {', '.join(sorted(missing))}: copy or train the model again.")
     return config
@@ -190,6 +217,8 @@ _REQUIRED_KEYS = {
     "weights_sha256",
     "provenance",
 }
+# Settings of the classifier that models of crops are written without.
+_KEYS_OF_OTHER_VIEWS = {"view", "map_stride"}
 
 
 def _classifier_settings(model: dict[str, Any]) -> ClassifierSettings:

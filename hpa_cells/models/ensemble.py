@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +18,21 @@ from hpa_cells.types import Channel
 
 __all__ = ["Ensemble", "load_models"]
 
+# What is made of a field for each view, in words.
+_SEEN: Final = {"crops": "crops cut", "field": "whole fields shown", "squares": "squares cut"}
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ensemble:
-    """Models of the same classes and crops; one alone is an ensemble too.
+    """Models of the same classes; one alone is an ensemble too.
+
+    Some may see crops, others whole fields or squares of them, but each of these is made in one way for all.
 
     Attributes
     ----------
     members
-        The models, at least one. The embedding of a cell is that of the first: the spaces of others are others.
+        The models, at least one. The embedding of a cell is that of the first that sees cells: the spaces of others
+        are others.
     """
 
     members: tuple[Checkpoint, ...]
@@ -41,11 +47,13 @@ class Ensemble:
                     f"The models have classes of {first.class_set.name} and {other.class_set.name}: give models "
                     "of one class set."
                 )
-            if other.crop_settings != first.crop_settings:
-                raise ValueError(
-                    f"The models were trained on crops cut by {first.crop_settings} and {other.crop_settings}: "
-                    "give models of one kind of crop."
-                )
+        for view, seen in _SEEN.items():
+            kinds = self._kinds(view)
+            for kind in kinds[1:]:
+                if kind != kinds[0]:
+                    raise ValueError(
+                        f"The models were trained on {seen} by {kinds[0]} and {kind}: give models of one kind."
+                    )
 
     @property
     def class_set(self) -> ClassSet:
@@ -53,9 +61,29 @@ class Ensemble:
         return self.members[0].class_set
 
     @property
-    def crop_settings(self) -> dict[str, Any]:
-        """How cells are cut for all members."""
-        return self.members[0].crop_settings
+    def crop_settings(self) -> dict[str, Any] | None:
+        """How cells are cut for all members that see crops; None if none does."""
+        return next(iter(self._kinds("crops")), None)
+
+    @property
+    def field_settings(self) -> dict[str, Any] | None:
+        """How whole fields are shown to all members that see them; None if none does."""
+        return next(iter(self._kinds("field")), None)
+
+    @property
+    def square_settings(self) -> dict[str, Any] | None:
+        """How squares are cut for all members that see them; None if none does."""
+        return next(iter(self._kinds("squares")), None)
+
+    @property
+    def sees_cells(self) -> bool:
+        """Whether any member does: without, no cells need to be found, and no answers about cells are given."""
+        return any(each.model.settings.view != "squares" for each in self.members)
+
+    def _kinds(self, view: str) -> list[dict[str, Any]]:
+        """The settings of the view, of each member that has it."""
+        settings = {"crops": "crop_settings", "field": "field_settings", "squares": "square_settings"}[view]
+        return [getattr(each, settings) or {} for each in self.members if each.model.settings.view == view]
 
     @property
     def thresholds(self) -> NDArray[np.float32]:

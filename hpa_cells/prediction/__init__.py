@@ -7,28 +7,41 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hpa_cells.prediction.failures import FAILURES_FILE, Failure, write_failures
-    from hpa_cells.prediction.fusion import AreaWeight, Fusion
+    from hpa_cells.prediction.fusion import AreaWeight, Fusion, ScoreFusion
+    from hpa_cells.prediction.learned_fusion import LearnedFusion
     from hpa_cells.prediction.pipeline import Finished, PredictionSettings, predict_fields
     from hpa_cells.prediction.runner import LocalRunner
-    from hpa_cells.prediction.scoring import ScoringSettings, pick_device, score_crops
+    from hpa_cells.prediction.scores_file import read_learned_fusion
+    from hpa_cells.prediction.scoring import (
+        CellPixels,
+        ScoringSettings,
+        pick_device,
+        score_cells,
+        score_crops,
+    )
     from hpa_cells.prediction.thresholds import FixedThresholds, RatioThresholds, TunedThresholds
     from hpa_cells.prediction.tta import Symmetries
 
 __all__ = [
     "FAILURES_FILE",
     "AreaWeight",
+    "CellPixels",
     "Failure",
     "Finished",
     "FixedThresholds",
     "Fusion",
+    "LearnedFusion",
     "LocalRunner",
     "PredictionSettings",
     "RatioThresholds",
+    "ScoreFusion",
     "ScoringSettings",
     "Symmetries",
     "TunedThresholds",
     "pick_device",
     "predict_fields",
+    "read_learned_fusion",
+    "score_cells",
     "score_crops",
     "write_failures",
 ]
@@ -36,18 +49,23 @@ __all__ = [
 _MODULES = {
     "FAILURES_FILE": "failures",
     "AreaWeight": "fusion",
+    "CellPixels": "scoring",
     "Failure": "failures",
     "Finished": "pipeline",
     "FixedThresholds": "thresholds",
     "Fusion": "fusion",
+    "LearnedFusion": "learned_fusion",
     "LocalRunner": "runner",
     "PredictionSettings": "pipeline",
     "RatioThresholds": "thresholds",
+    "ScoreFusion": "fusion",
     "ScoringSettings": "scoring",
     "Symmetries": "tta",
     "TunedThresholds": "thresholds",
     "pick_device": "scoring",
     "predict_fields": "pipeline",
+    "read_learned_fusion": "scores_file",
+    "score_cells": "scoring",
     "score_crops": "scoring",
     "write_failures": "failures",
 }

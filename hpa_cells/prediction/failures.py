@@ -17,9 +17,12 @@ __all__ = ["FAILURES_FILE", "Failure", "at_stage", "attempt", "write_failures"]
 
 FAILURES_FILE = "failures.csv"
 
-# What a single field may be blamed for. Anything else is a fault of the program or the machine, would befall
-# every field alike, and ends the run.
+# What a single field may be blamed for, beside memory that torch does not get: a field may have ten times the cells
+# of the others. Anything else is a fault of the program or the machine, would befall every field alike, and ends
+# the run.
 _FIELD_ERRORS = (OSError, ValueError, TypeError, ArithmeticError, MemoryError, cv2.error)
+# How torch says it of the CPU, by no error of its own.
+_NO_MEMORY_OF_CPU = "can't allocate memory"
 
 
 class _OfField(Protocol):
@@ -65,6 +68,19 @@ def at_stage(stage: str) -> Iterator[None]:
         yield
     except _FIELD_ERRORS as error:
         raise _StageError(stage, str(error) or type(error).__name__) from error
+    except RuntimeError as error:
+        if not _is_out_of_memory(error):
+            raise
+        found = str(error).strip().split("\n")[0]
+        raise _StageError(
+            stage, f"It needs more memory than is free ({found}): lower batch_cells, or use another device."
+        ) from error
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError) or _NO_MEMORY_OF_CPU in str(error)
 
 
 def attempt(function: Callable[[Sequence[T]], list[R]], items: Sequence[T]) -> list[R | Failure]:

@@ -7,18 +7,42 @@ place, the product in the 12th.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpa_cells.classes import ClassSet
 
-__all__ = ["AreaWeight", "Fusion"]
+__all__ = ["NEGATIVE_KEY", "NEGATIVE_RULES", "AreaWeight", "Fusion", "ScoreFusion", "negative_apart"]
 
 _RULES = ("weighted", "product")
-_NEGATIVE = ("own", "larger", "one_minus_max", "product")
-_NEGATIVE_KEY = "negative"
+NEGATIVE_RULES = ("own", "larger", "one_minus_max", "product")
+NEGATIVE_KEY = "negative"
+
+
+class ScoreFusion(Protocol):
+    """From the scores of a cell and its field to the probabilities of the table."""
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What a table made with it says of it."""
+        ...
+
+    def check(self, class_set: ClassSet) -> None:
+        """Raise a ValueError where it does not suit the classes."""
+        ...
+
+    def combine(
+        self, cells: NDArray[np.float32], field: NDArray[np.float32], class_set: ClassSet
+    ) -> NDArray[np.float32]:
+        """(N, K) float32 in [0, 1], from cells (N, K) and their field (K,)."""
+        ...
+
+    def of_field(self, field: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(K,) float32 in [0, 1], the field's own probabilities, from its scores (K,); NaN stays NaN."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,13 +70,18 @@ class Fusion:
             raise ValueError(f"fusion.rule is {self.rule!r}: use one of {', '.join(_RULES)}.")
         if not 0 <= self.cell_weight <= 1:
             raise ValueError(f"fusion.cell_weight is {self.cell_weight}: give a number from 0 to 1.")
-        if self.negative not in _NEGATIVE:
-            raise ValueError(f"fusion.negative is {self.negative!r}: use one of {', '.join(_NEGATIVE)}.")
+        if self.negative not in NEGATIVE_RULES:
+            raise ValueError(f"fusion.negative is {self.negative!r}: use one of {', '.join(NEGATIVE_RULES)}.")
 
     @property
     def needs_field(self) -> bool:
         """Whether the field's score has a say."""
         return self.rule == "product" or self.cell_weight < 1 or self.negative == "larger"
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What a table made with it says of it."""
+        return asdict(self)
 
     def check(self, class_set: ClassSet) -> None:
         """Refuse a class set that has no Negative to treat apart.
@@ -62,7 +91,7 @@ class Fusion:
         ValueError
             If there is none and `negative` is not ``own``.
         """
-        if self.negative != "own" and _NEGATIVE_KEY not in class_set.keys:
+        if self.negative != "own" and NEGATIVE_KEY not in class_set.keys:
             raise ValueError(
                 f"fusion.negative is {self.negative!r}, but class set {class_set.name} has no class "
                 "Negative: use own."
@@ -95,15 +124,53 @@ class Fusion:
         else:
             combined = cells.copy()
         if self.negative != "own":
-            negative = class_set.index(_NEGATIVE_KEY)
-            others = np.delete(combined, negative, axis=1)
-            if self.negative == "larger":
-                combined[:, negative] = np.maximum(cells[:, negative], field[negative])
-            elif self.negative == "product":
-                combined[:, negative] = np.prod(1 - others, axis=1)
-            else:
-                combined[:, negative] = 1 - others.max(axis=1)
+            negative = class_set.index(NEGATIVE_KEY)
+            combined[:, negative] = negative_apart(
+                self.negative, combined, cells=cells, field=field, class_set=class_set
+            )
         return combined.astype(np.float32).clip(0, 1)
+
+    def of_field(self, field: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(K,) float32, the field's own probabilities as they were given."""
+        return field
+
+
+def negative_apart(
+    negative: str,
+    combined: NDArray[np.float32],
+    *,
+    cells: NDArray[np.float32],
+    field: NDArray[np.float32],
+    class_set: ClassSet,
+) -> NDArray[np.float32]:
+    """The score of Negative by a rule of its own.
+
+    Parameters
+    ----------
+    negative
+        ``larger``, ``one_minus_max`` or ``product``, see `Fusion`.
+    combined
+        (N, K) float32, the combined scores; those of the other classes are read.
+    cells
+        (N, K) float32, the cells' own scores.
+    field
+        (K,) or (N, K) float32, the scores of their fields.
+    class_set
+        The K classes, Negative among them.
+
+    Returns
+    -------
+    (N,) float32.
+    """
+    index = class_set.index(NEGATIVE_KEY)
+    if negative == "larger":
+        return np.maximum(cells[:, index], field[..., index])
+    others = np.delete(combined, index, axis=1)
+    if negative == "product":
+        none: NDArray[np.float32] = np.prod(1 - others, axis=1)
+        return none
+    one_minus_max: NDArray[np.float32] = 1 - others.max(axis=1)
+    return one_minus_max
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,30 +1,41 @@
 """Fields in, rows out: the one way through the house, a few fields at a time.
 
-    sources -> [threads: read -> segment -> crop] -> score in batches across fields -> rows -> table
+    sources -> [threads: read -> segment -> crop or resize] -> score in batches across fields -> rows -> table
 
+Models that see squares of fields need no cells: then nothing is segmented, and the table has rows of fields only.
 At any moment the fields ahead of the network (`LocalRunner.num_ahead` groups), those waiting for a full batch
 and one unwritten shard of rows are in memory, however many fields there are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 
+import numpy as np
 import pandas as pd
 
-from hpa_cells.cells import CropSettings, cell_rows, crop_cells, field_row
+from hpa_cells.cells import (
+    CropSettings,
+    FieldViewSettings,
+    SquareSettings,
+    cell_rows,
+    crop_cells,
+    cut_squares,
+    field_row,
+    view_field,
+)
 from hpa_cells.fields import FieldSource, read_field
 from hpa_cells.models import Ensemble
 from hpa_cells.prediction.failures import Failure, at_stage, attempt
-from hpa_cells.prediction.fusion import AreaWeight, Fusion
+from hpa_cells.prediction.fusion import AreaWeight, Fusion, ScoreFusion
 from hpa_cells.prediction.runner import LocalRunner
-from hpa_cells.prediction.scoring import ScoringSettings, score_crops
+from hpa_cells.prediction.scoring import CellPixels, ScoringSettings, score_cells
 from hpa_cells.segmentation import Segmenter
 from hpa_cells.table import Column, TableWriter
-from hpa_cells.types import CellCrops, CellScores, Segmentation
+from hpa_cells.types import CellScores, Field, Segmentation
 
 __all__ = ["Finished", "PredictionSettings", "predict_fields"]
 
@@ -54,7 +65,7 @@ class PredictionSettings:
 
     pixel_size_um: float | None = None
     scoring: ScoringSettings = field(default_factory=ScoringSettings)
-    fusion: Fusion = field(default_factory=Fusion)
+    fusion: ScoreFusion = field(default_factory=Fusion)
     area_weight: AreaWeight = field(default_factory=AreaWeight)
     embeddings: bool = True
     segment_fields: int = 1
@@ -79,7 +90,7 @@ class _Prepared:
     """A field that waits for the network; its image is gone already."""
 
     segmentation: Segmentation
-    crops: CellCrops
+    pixels: CellPixels
 
     @property
     def field_id(self) -> str:
@@ -105,7 +116,8 @@ def predict_fields(
     sources
         The fields.
     segmenter
-        Finds their cells; it is called from the threads of the runner, several at once.
+        Finds their cells; it is called from the threads of the runner, several at once, and not at all if no model
+        sees cells.
     models
         One or more models, on the device where they shall run.
     writer
@@ -130,12 +142,17 @@ def predict_fields(
     settings.fusion.check(models.class_set)
     prepare = partial(
         _prepare,
-        segmenter=segmenter,
-        crop_settings=CropSettings(**models.crop_settings),
+        segment=segmenter.segment if models.sees_cells else _without_cells,
+        show=partial(
+            _show,
+            crops=None if models.crop_settings is None else CropSettings(**models.crop_settings),
+            view=None if models.field_settings is None else FieldViewSettings(**models.field_settings),
+            squares=None if models.square_settings is None else SquareSettings(**models.square_settings),
+        ),
         pixel_size_um=settings.pixel_size_um,
     )
     todo = [source for source in sources if source.field_id not in writer.finished]
-    if todo:
+    if todo and models.sees_cells:
         segmenter.prepare()
     groups = _groups(todo, settings.segment_fields)
     waiting: list[_Prepared] = []
@@ -153,18 +170,46 @@ def predict_fields(
 def _prepare(
     group: Sequence[FieldSource],
     *,
-    segmenter: Segmenter,
-    crop_settings: CropSettings,
+    segment: Callable[[Sequence[Field]], list[Segmentation]],
+    show: Callable[[Field, Segmentation], CellPixels],
     pixel_size_um: float | None,
 ) -> list[_Prepared]:
-    """Read, segment and crop fields that the segmenter takes at once."""
+    """Read, segment and crop or resize fields that the segmenter takes at once."""
     with at_stage("read"):
         fields = [read_field(source, pixel_size_um=pixel_size_um) for source in group]
     with at_stage("segment"):
-        segmentations = segmenter.segment(fields)
+        segmentations = segment(fields)
     with at_stage("crop"):
-        crops = [crop_cells(*pair, crop_settings) for pair in zip(fields, segmentations, strict=True)]
-    return [_Prepared(segmentation=cells, crops=cut) for cells, cut in zip(segmentations, crops, strict=True)]
+        shown = [show(*pair) for pair in zip(fields, segmentations, strict=True)]
+    return [
+        _Prepared(segmentation=cells, pixels=pixels)
+        for cells, pixels in zip(segmentations, shown, strict=True)
+    ]
+
+
+def _without_cells(fields: Sequence[Field]) -> list[Segmentation]:
+    """Segmentations in which there is nothing."""
+    nothing = [np.zeros((each.height_px, each.width_px), dtype=np.int32) for each in fields]
+    return [
+        Segmentation(field_id=each.field_id, cells=labels, nuclei=labels, pixel_size_um=each.pixel_size_um)
+        for each, labels in zip(fields, nothing, strict=True)
+    ]
+
+
+def _show(
+    field: Field,
+    segmentation: Segmentation,
+    *,
+    crops: CropSettings | None,
+    view: FieldViewSettings | None,
+    squares: SquareSettings | None,
+) -> CellPixels:
+    """What the models see of a field."""
+    return CellPixels(
+        crops=None if crops is None else crop_cells(field, segmentation, crops),
+        view=None if view is None else view_field(field, segmentation, view),
+        squares=None if squares is None else cut_squares(field, squares, num=squares.num_predicted),
+    )
 
 
 def _groups(sources: Sequence[FieldSource], size: int) -> Iterator[Sequence[FieldSource]]:
@@ -173,8 +218,8 @@ def _groups(sources: Sequence[FieldSource], size: int) -> Iterator[Sequence[Fiel
 
 
 def _is_full(waiting: Sequence[_Prepared], batch_cells: int) -> bool:
-    num_cells = sum(len(each.crops.cell_ids) for each in waiting)
-    return num_cells >= batch_cells or len(waiting) >= _MAX_WAITING_FIELDS
+    num_seen = sum(len(each.pixels.cell_ids) + each.pixels.num_squares for each in waiting)
+    return num_seen >= batch_cells or len(waiting) >= _MAX_WAITING_FIELDS
 
 
 def _finish(
@@ -184,7 +229,7 @@ def _finish(
 
     def score(group: Sequence[_Prepared]) -> list[tuple[_Prepared, CellScores]]:
         with at_stage("score"):
-            scores = score_crops(models, [each.crops for each in group], settings.scoring)
+            scores = score_cells(models, [each.pixels for each in group], settings.scoring)
         return list(zip(group, scores, strict=True))
 
     for outcome in attempt(score, waiting):
@@ -193,7 +238,8 @@ def _finish(
             continue
         prepared, scores = outcome
         cells = _rows(prepared.segmentation, scores, settings)
-        writer.add(cells=cells, field_row=field_row(prepared.segmentation, scores))
+        of_field = replace(scores, field_probabilities=settings.fusion.of_field(scores.field_probabilities))
+        writer.add(cells=cells, field_row=field_row(prepared.segmentation, of_field))
         yield Finished(field_id=scores.field_id, num_cells=len(cells))
 
 

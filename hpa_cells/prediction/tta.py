@@ -1,4 +1,4 @@
-"""Test-time augmentation: a cell has no up and no left, so that its crop may be turned and mirrored."""
+"""Test-time augmentation: a cell has no up and no left, so that its crop, or its field, may be turned and mirrored."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["Symmetries"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Symmetries:
-    """The views of a crop whose scores are averaged.
+    """The views of a crop, or of a whole field, whose scores are averaged.
 
-    One turn is the crop itself; two turns and their mirror images are the four flips, four turns and theirs
-    the eight symmetries of the square. Any of these is a group: the average stays the same when the crop is
+    One turn is the image itself; two turns and their mirror images are the four flips, four turns and theirs
+    the eight symmetries of the square. Any of these is a group: the average stays the same when the image is
     turned by one of them.
 
     Attributes
@@ -38,8 +38,8 @@ class Symmetries:
     def __len__(self) -> int:
         return self.num_turns * (1 + self.mirrored)
 
-    def views(self, crops: Tensor) -> Iterator[Tensor]:
-        """Each view in turn, (N, 4, S, S) as the crops; the crops as they are come first."""
-        for image in (crops, crops.flip(-1)) if self.mirrored else (crops,):
+    def views(self, images: Tensor) -> Iterator[Tensor]:
+        """Each view in turn of (..., H, W); the images as they are come first."""
+        for image in (images, images.flip(-1)) if self.mirrored else (images,):
             for quarter_turns in range(0, 4, 4 // self.num_turns):
                 yield image.rot90(quarter_turns, dims=(-2, -1))

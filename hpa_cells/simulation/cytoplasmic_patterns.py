@@ -145,8 +145,9 @@ def plasma_membrane(
 def _ruffled_edge(anatomy: Anatomy, rng: np.random.Generator) -> FloatImage:
     """A rim, uneven by ruffles."""
     edge = np.exp(-anatomy.to_border_um / 0.45) + 0.3 * np.exp(-anatomy.to_border_um / 2.2)
-    uneven: FloatImage = np.exp(0.45 * anatomy.canvas.noise(rng, 0.6) + 0.4 * anatomy.canvas.noise(rng, 5.0))
-    return edge * uneven
+    uneven = np.exp(0.45 * anatomy.canvas.noise(rng, 0.6) + 0.4 * anatomy.canvas.noise(rng, 5.0))
+    rim: FloatImage = edge * uneven
+    return rim
 
 
 def _fringe(anatomy: Anatomy, rng: np.random.Generator) -> FloatImage:

@@ -60,6 +60,12 @@ class AugmentationSettings:
         shares = {Channel.ER: self.er_dropout, Channel.MICROTUBULES: self.microtubules_dropout}
         return {channel: share for channel, share in shares.items() if share > 0}
 
+    @property
+    def changes_anything(self) -> bool:
+        """Whether a cell may look different each time."""
+        strengths = (self.zoom, self.protein_gain, self.other_gain, self.noise, *self.dropouts.values())
+        return self.symmetries or max(strengths) > 0
+
 
 class Augmentation(nn.Module):
     """Changes the crops of a batch; draws from torch's global generator.

@@ -10,9 +10,10 @@ folder, a changed image another shard, and cutting that was stopped goes on with
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,17 @@ from hpa_cells.atomic import replaced_on_success
 from hpa_cells.table import Column
 from hpa_cells.types import CellCrops
 
-__all__ = ["CropStore", "ShardPaths", "open_store", "write_shard"]
+__all__ = [
+    "CropStore",
+    "ShardPaths",
+    "map_array",
+    "open_store",
+    "read_tables",
+    "restore",
+    "rows_of_field",
+    "state_of",
+    "write_shard",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,16 +61,25 @@ class CropStore:
     Attributes
     ----------
     cells
-        One row a crop: ``field_id``, ``cell_id``, ``touches_border``; its position is its row number.
+        One row a crop: ``field_id``, ``cell_id``, ``touches_border``, ``area_um2``; its position is its row number.
     shards
         Memory-mapped (n, 4, S, S) uint8, one after another the N crops.
     starts
         (number of shards,) int64, the row of each shard's first crop.
+    paths
+        The files; none where the crops are in memory only.
     """
 
     cells: pd.DataFrame
     shards: tuple[NDArray[np.uint8], ...]
     starts: NDArray[np.int64]
+    paths: tuple[ShardPaths, ...] = ()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return state_of(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        restore(self, state, open_store)
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """(n, 4, S, S) uint8: the crops of these rows, in their order."""
@@ -71,8 +91,31 @@ class CropStore:
 
     def rows_of_field(self) -> dict[str, NDArray[np.int64]]:
         """List the rows of each field that has cells, ascending."""
-        groups = self.cells.groupby(Column.FIELD_ID, sort=True).indices
-        return {str(field_id): np.sort(rows).astype(np.int64) for field_id, rows in groups.items()}
+        return rows_of_field(self.cells)
+
+
+def state_of(store: Any) -> dict[str, Any]:
+    """What another process needs to have the same store: where its files are, if it has some, and no pixels."""
+    return {
+        each.name: getattr(store, each.name)
+        for each in fields(store)
+        if each.name == "paths" or not store.paths
+    }
+
+
+def restore(store: Any, state: dict[str, Any], open_again: Callable[[Sequence[ShardPaths]], Any]) -> None:
+    """Fill a store from what `state_of` made of another."""
+    if state["paths"]:
+        opened = open_again(state["paths"])
+        state = {each.name: getattr(opened, each.name) for each in fields(opened)}
+    for name, value in state.items():
+        object.__setattr__(store, name, value)
+
+
+def rows_of_field(cells: pd.DataFrame) -> dict[str, NDArray[np.int64]]:
+    """List the positions of the rows of each ``field_id``, ascending."""
+    groups = cells.groupby(Column.FIELD_ID, sort=True).indices
+    return {str(field_id): np.sort(rows).astype(np.int64) for field_id, rows in groups.items()}
 
 
 def write_shard(paths: ShardPaths, crops: Sequence[CellCrops]) -> None:
@@ -85,6 +128,7 @@ def write_shard(paths: ShardPaths, crops: Sequence[CellCrops]) -> None:
             ),
             Column.CELL_ID: np.concatenate([each.cell_ids for each in crops]),
             Column.TOUCHES_BORDER: np.concatenate([each.touches_border for each in crops]),
+            Column.AREA_UM2: np.concatenate([each.areas_um2 for each in crops]),
         }
     )
     with replaced_on_success(paths.images) as temporary:
@@ -101,29 +145,49 @@ def open_store(shards: Sequence[ShardPaths]) -> CropStore:
     ValueError
         If none of them holds a cell, or one is damaged.
     """
-    tables = [pd.read_parquet(paths.cells) for paths in shards]
-    filled = [(table, paths) for table, paths in zip(tables, shards, strict=True) if len(table)]
-    if not filled:
-        raise ValueError("No cell was found in any field: look at what `hpa-cells segment` makes of them.")
-    images = [_map(paths, len(table)) for table, paths in filled]
+    tables, filled = read_tables(shards)
+    images = [
+        map_array(paths.images, len(table), "crops") for table, paths in zip(tables, filled, strict=True)
+    ]
     sizes = [len(each) for each in images]
     return CropStore(
-        cells=pd.concat([table for table, _ in filled], ignore_index=True),
+        cells=pd.concat(tables, ignore_index=True),
         shards=tuple(images),
         starts=np.cumsum([0, *sizes[:-1]]),
+        paths=tuple(filled),
     )
 
 
-def _map(paths: ShardPaths, num_cells: int) -> NDArray[np.uint8]:
+def read_tables(shards: Sequence[ShardPaths]) -> tuple[list[pd.DataFrame], list[ShardPaths]]:
+    """Tables of the cells of those shards that have some, and these shards.
+
+    Raises
+    ------
+    ValueError
+        If none has.
+    """
+    tables = [pd.read_parquet(paths.cells) for paths in shards]
+    filled = [position for position, table in enumerate(tables) if len(table)]
+    if not filled:
+        raise ValueError("No cell was found in any field: look at what `hpa-cells segment` makes of them.")
+    return [tables[position] for position in filled], [shards[position] for position in filled]
+
+
+def map_array(path: Path, length: int, content: str) -> NDArray[Any]:
+    """Map an array into memory.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged or missing, or not so long as the table of its shard says.
+    """
     try:
-        images: NDArray[np.uint8] = np.load(paths.images, mmap_mode="r", allow_pickle=False)
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
+        raise ValueError(f"{path} is damaged ({error}): delete its folder to cut it again.") from error
+    if len(array) != length:
         raise ValueError(
-            f"{paths.images} is damaged ({error}): delete its folder to cut it again."
-        ) from error
-    if len(images) != num_cells:
-        raise ValueError(
-            f"{paths.images} holds {len(images)} crops, {paths.cells.name} lists {num_cells}: "
+            f"{path} holds {len(array)} {content}, the table beside it lists {length}: "
             "delete its folder to cut it again."
         )
-    return images
+    return array

@@ -1,4 +1,4 @@
-"""Cutting the cells of all training fields: read, segment, crop, store; several processes, resumable."""
+"""Making all training fields ready: read, segment, crop or resize, store; several processes, resumable."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import json
 import logging
 import multiprocessing
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import cv2
 from rich.console import Console
@@ -19,11 +19,19 @@ from rich.progress import Progress, track
 
 from hpa_cells import __version__
 from hpa_cells.atomic import replaced_on_success
-from hpa_cells.cells import CropSettings, crop_cells
+from hpa_cells.cells import (
+    CropSettings,
+    FieldViewSettings,
+    SquareSettings,
+    crop_cells,
+    cut_squares,
+    view_field,
+)
 from hpa_cells.fields import FieldSource, read_field
 from hpa_cells.segmentation import Segmenter
-from hpa_cells.training.crop_store import CropStore, ShardPaths, open_store, write_shard
-from hpa_cells.types import CellCrops
+from hpa_cells.training.crop_store import ShardPaths, open_store, write_shard
+from hpa_cells.training.field_store import CellStore, open_field_store, write_field_shard
+from hpa_cells.types import CellCrops, Field, FieldView
 
 __all__ = ["CuttingSettings", "cut_fields"]
 
@@ -33,18 +41,35 @@ _FIELDS_PER_SHARD = 16
 _NUM_SHOWN = 3
 
 
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """What is done for one kind of view: for a shard, and at the end."""
+
+    write: Callable[..., None]
+    open: Callable[[Sequence[ShardPaths]], CellStore]
+    # Of the view in the description of a store.
+    name: str
+
+
+_WAYS: Final[dict[type, _Way]] = {
+    CropSettings: _Way(write_shard, open_store, "crops"),
+    FieldViewSettings: _Way(write_field_shard, open_field_store, "field_view"),
+    SquareSettings: _Way(write_shard, open_store, "squares"),
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class CuttingSettings:
-    """How fields become crops.
+    """How fields become what a network sees.
 
     Attributes
     ----------
     segmenter
-        What finds the cells.
+        What finds the cells; squares do without.
     segmenter_settings
-        The same in words: part of the store's name.
-    crops
-        How cells are cut.
+        The same in words: part of the store's name, but for squares.
+    view
+        How cells are cut, how whole fields are shown, or how these are cut into squares.
     pixel_size_um
         Side of a pixel where the files do not say, in um; None for the usual assumption.
     broken
@@ -56,10 +81,15 @@ class CuttingSettings:
 
     segmenter: Segmenter
     segmenter_settings: dict[str, Any]
-    crops: CropSettings
+    view: CropSettings | FieldViewSettings | SquareSettings
     pixel_size_um: float | None
     broken: str
     workers: int
+
+    @property
+    def finds_cells(self) -> bool:
+        """Whether the view is one of cells."""
+        return not isinstance(self.view, SquareSettings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,13 +117,13 @@ class _Job:
         return next((paths for paths in good_enough if paths.is_written), None)
 
 
-def cut_fields(folder: Path, sources: Sequence[FieldSource], settings: CuttingSettings) -> CropStore:
-    """Cut the cells of these fields, or find them already cut.
+def cut_fields(folder: Path, sources: Sequence[FieldSource], settings: CuttingSettings) -> CellStore:
+    """Make these fields ready, or find what was made before.
 
     Parameters
     ----------
     folder
-        The store; may hold crops of other fields and settings too.
+        The store; may hold crops and views of other fields and settings too.
     sources
         The fields.
     settings
@@ -101,8 +131,8 @@ def cut_fields(folder: Path, sources: Sequence[FieldSource], settings: CuttingSe
 
     Returns
     -------
-    CropStore
-        Of all fields in which there is a cell.
+    CropStore or FieldStore
+        Of all fields in which there is a cell, as `settings.view` says; of squares, of all that are not broken.
 
     Raises
     ------
@@ -121,25 +151,27 @@ def cut_fields(folder: Path, sources: Sequence[FieldSource], settings: CuttingSe
     ]
     missing = [job for job in jobs if job.find() is None]
     if missing:
-        settings.segmenter.prepare()
+        if settings.finds_cells:
+            settings.segmenter.prepare()
         problems = list(_run(missing, settings.workers))
         _tell(problems, settings.broken, num_fields=len(ordered))
     # Of a shard whose fields are all broken, and dropped, nothing is written.
-    store = open_store([paths for job in jobs if (paths := job.find()) is not None])
+    found = [paths for job in jobs if (paths := job.find()) is not None]
+    store = _WAYS[type(settings.view)].open(found)
     num_empty = len(ordered) - store.cells["field_id"].nunique()
     if num_empty:
-        reason = "in which no cell was found" + (
-            "" if settings.broken == "refuse" else ", or that are broken"
-        )
-        log.warning("Left out %d of %d fields, %s.", num_empty, len(ordered), reason)
+        reasons = ["in which no cell was found"] if settings.finds_cells else []
+        reasons += ["that are broken"] if settings.broken == "drop" else []
+        log.warning("Left out %d of %d fields, %s.", num_empty, len(ordered), ", or ".join(reasons))
     return store
 
 
 def _run(jobs: list[_Job], workers: int) -> Iterator[str]:
     """Cut the shards; yields a line for each broken field."""
     console = Console(stderr=True)
+    title = "Cutting cells" if jobs[0].settings.finds_cells else "Cutting squares"
     if workers <= 1:
-        for job in track(jobs, "Cutting cells", console=console):
+        for job in track(jobs, title, console=console):
             yield from _cut_shard(job)
         return
     # A forked copy of a process in which torch has run its threads can hang: start afresh.
@@ -148,7 +180,7 @@ def _run(jobs: list[_Job], workers: int) -> Iterator[str]:
         Progress(console=console) as progress,
         ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_interrupts_to_the_parent) as pool,
     ):
-        task = progress.add_task("Cutting cells", total=len(jobs))
+        task = progress.add_task(title, total=len(jobs))
         try:
             for done in as_completed([pool.submit(_cut_shard, job) for job in jobs]):
                 yield from done.result()
@@ -166,18 +198,27 @@ def _cut_shard(job: _Job) -> list[str]:
     """Cut and write one shard, unless a field of it is broken and that is refused."""
     # The processes already share the cores.
     cv2.setNumThreads(1)
-    crops: list[CellCrops] = []
+    cut: list[CellCrops | FieldView] = []
     problems: list[str] = []
     for source in job.sources:
         try:
             field = read_field(source, pixel_size_um=job.settings.pixel_size_um)
-            [segmentation] = job.settings.segmenter.segment([field])
-            crops.append(crop_cells(field, segmentation, job.settings.crops))
+            cut.append(_cut_field(field, job.settings))
         except (ValueError, TypeError, OSError) as error:
             problems.append(str(error))
-    if crops and (not problems or job.settings.broken == "drop"):
-        write_shard(job.rest if problems else job.whole, crops)
+    if cut and (not problems or job.settings.broken == "drop"):
+        _WAYS[type(job.settings.view)].write(job.rest if problems else job.whole, cut)
     return problems
+
+
+def _cut_field(field: Field, settings: CuttingSettings) -> CellCrops | FieldView:
+    view = settings.view
+    if isinstance(view, SquareSettings):
+        return cut_squares(field, view, num=view.num_training)
+    [segmentation] = settings.segmenter.segment([field])
+    if isinstance(view, FieldViewSettings):
+        return view_field(field, segmentation, view)
+    return crop_cells(field, segmentation, view)
 
 
 def _tell(problems: list[str], broken: str, *, num_fields: int) -> None:
@@ -194,8 +235,8 @@ def _describe(folder: Path, settings: CuttingSettings) -> str:
     """Name of the folder for these settings; they are written into it for whoever looks."""
     description = {
         "version": __version__,
-        "segmenter": settings.segmenter_settings,
-        "crops": asdict(settings.crops),
+        **({"segmenter": settings.segmenter_settings} if settings.finds_cells else {}),
+        _WAYS[type(settings.view)].name: asdict(settings.view),
         "pixel_size_um": settings.pixel_size_um,
     }
     name = _hash(description)

@@ -7,17 +7,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from hpa_cells.classes import ClassSet
-from hpa_cells.training.bags import BagPlan, Bags, BagSampler, BagSettings, field_weights, make_plan
+from hpa_cells.training.bags import (
+    BagPlan,
+    Bags,
+    BagSampler,
+    BagSettings,
+    field_weights,
+    make_plan,
+    take_bags,
+)
 from hpa_cells.training.crop_store import CropStore
+from hpa_cells.training.field_store import CellStore, FieldStore
+from hpa_cells.training.mixing import BagMixer
+from hpa_cells.training.processes import num_processes, own_part
+from hpa_cells.training.repeats import field_repeats
 
 __all__ = ["BagData", "BagLoader", "LabelledCells"]
 
@@ -37,17 +51,23 @@ class LabelledCells:
     rows_of_field
         For each field the rows of its cells in `store`.
     store
-        The crops.
+        The crops, or the fields as a whole.
     cell_targets
         (rows of the store, K) float32 in [0, 1], labels of single cells; None where only fields are labelled.
+    cell_weights
+        (rows of the store,) float32, 0 or more: how much each cell counts in the loss; None is 1 for all.
+    weights
+        (F,) float64 in [0, 1], how often each field is drawn in relation to what is usual; None for all alike.
     """
 
     class_set: ClassSet
     field_ids: tuple[str, ...]
     labels: NDArray[np.bool_]
     rows_of_field: tuple[NDArray[np.int64], ...]
-    store: CropStore
+    store: CellStore
     cell_targets: NDArray[np.float32] | None = None
+    cell_weights: NDArray[np.float32] | None = None
+    weights: NDArray[np.float64] | None = None
 
     def take(self, fields: NDArray[np.int64]) -> LabelledCells:
         """Keep some of the fields, in this order."""
@@ -56,6 +76,7 @@ class LabelledCells:
             field_ids=tuple(self.field_ids[field] for field in fields),
             labels=self.labels[fields],
             rows_of_field=tuple(self.rows_of_field[field] for field in fields),
+            weights=None if self.weights is None else self.weights[fields],
         )
 
     @property
@@ -71,15 +92,18 @@ class _BagReader(Dataset[Bags]):
         self._cells = cells
 
     def __getitem__(self, plan: BagPlan) -> Bags:
-        field_labels = self._cells.labels[plan.fields].astype(np.float32)
-        targets = self._cells.cell_targets
+        labels = self._cells.labels
+        targets, weights = self._cells.cell_targets, self._cells.cell_weights
+        images, masks = _read(self._cells.store, plan)
         return Bags(
-            crops=torch.from_numpy(self._cells.store.read(plan.rows)),
+            images=images,
+            masks=masks,
             bag_index=torch.from_numpy(plan.bag_index),
-            field_labels=torch.from_numpy(field_labels),
+            field_labels=torch.from_numpy(plan.field_labels(labels)),
             cell_targets=torch.from_numpy(
-                field_labels[plan.bag_index] if targets is None else targets[plan.rows]
+                labels[plan.field_of_row].astype(np.float32) if targets is None else targets[plan.rows]
             ),
+            cell_weights=None if weights is None else torch.from_numpy(weights[plan.rows]),
         )
 
 
@@ -109,7 +133,7 @@ class BagLoader:
 
     def __iter__(self) -> Iterator[Bags]:
         remaining = len(self) - self._next_batch % len(self)
-        plans = [self._sampler.plan(self._next_batch + ahead) for ahead in range(remaining)]
+        plans = [_own_bags(self._sampler.plan(self._next_batch + ahead)) for ahead in range(remaining)]
         for bags in DataLoader(self._reader, sampler=plans, **self._options):
             self._next_batch += 1
             yield bags
@@ -138,12 +162,20 @@ class BagData(LightningDataModule):
 
     def __init__(self, training: LabelledCells, validation: LabelledCells, settings: BagSettings) -> None:
         super().__init__()
+        settings = _with_all_cells(settings, training.store)
         self.training = training
         self.validation = validation
         self.settings = settings
+        weights = field_weights(training.labels, settings.balance)
+        if training.weights is not None:
+            weights = weights * training.weights
+        repeats = field_repeats(training.labels, training.class_set, settings.repeats)
+        mix = None
+        if settings.mixes:
+            mix = BagMixer(training.rows_of_field, training.labels, weights * repeats, settings)
         self._loader = BagLoader(
             training,
-            BagSampler(training.rows_of_field, field_weights(training.labels, settings.balance), settings),
+            BagSampler(training.rows_of_field, weights, settings, repeats=repeats, mix=mix),
             workers=settings.workers,
             pin_memory=torch.cuda.is_available(),
         )
@@ -165,11 +197,39 @@ class BagData(LightningDataModule):
         most, size = self.settings.validation_cells_per_field, self.settings.fields_per_batch
         rows = [_spread(each, most) for each in self.validation.rows_of_field]
         plans = [
-            make_plan(np.arange(start, min(start + size, len(rows))), rows[start : start + size])
-            for start in range(0, len(rows), size)
+            _own_bags(make_plan(np.arange(start, end), rows[start:end]))
+            for start, end in _batches(len(rows), size, at_least=num_processes())
         ]
         options = _loader_options(self.settings.workers, torch.cuda.is_available())
         return DataLoader(_BagReader(self.validation), sampler=plans, **options)
+
+
+def _batches(num_fields: int, size: int, *, at_least: int) -> Iterator[tuple[int, int]]:
+    """Start and end of each batch; too small a rest goes to the batch before it."""
+    ends = [*range(size, num_fields, size), num_fields]
+    if len(ends) > 1 and ends[-1] - ends[-2] < at_least:
+        del ends[-2]
+    return pairwise([0, *ends])
+
+
+def _own_bags(plan: BagPlan) -> BagPlan:
+    """The part of a batch that this process takes, see `training.processes`."""
+    return take_bags(plan, own_part(len(plan.fields))) if num_processes() > 1 else plan
+
+
+def _with_all_cells(settings: BagSettings, store: CellStore) -> BagSettings:
+    """The same; but of a field that is read as a whole every cell is used, since none costs anything."""
+    if isinstance(store, CropStore):
+        return settings
+    return replace(settings, cells_per_field=len(store.cells), validation_cells_per_field=len(store.cells))
+
+
+def _read(store: CellStore, plan: BagPlan) -> tuple[Tensor, Tensor | None]:
+    """Images and masks of a batch, see `Bags`."""
+    if isinstance(store, FieldStore):
+        images, masks = store.read(plan.rows, plan.bag_index)
+        return torch.from_numpy(images), torch.from_numpy(masks)
+    return torch.from_numpy(store.read(plan.rows)), None
 
 
 def _loader_options(workers: int, pin_memory: bool) -> dict[str, Any]:

@@ -19,7 +19,9 @@ class TrainingInterruptedError(Exception):
 
 
 class SaveOnInterrupt(Checkpoint):
-    """Saves the training's state after the step in which Ctrl-C was pressed; a second one ends it at once.
+    """Saves the training's state after the batch in which Ctrl-C was pressed; a second one ends it at once.
+
+    Of several processes it is enough that one hears of it.
 
     It is a `Checkpoint` so that Lightning calls it after all others, when the averaged weights are up to
     date.
@@ -33,6 +35,7 @@ class SaveOnInterrupt(Checkpoint):
     def __init__(self, path: Path) -> None:
         self._path = path
         self._requested = False
+        self._is_saved = False
         self._previous: Any = None
 
     @override
@@ -46,10 +49,26 @@ class SaveOnInterrupt(Checkpoint):
 
     @override
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Save and stop, if the user asked for it."""
-        if self._requested:
+        """Save, if the user asked for a stop."""
+        # Several processes must agree, and save together.
+        if trainer.strategy.reduce_boolean_decision(self._requested, all=False):
             trainer.save_checkpoint(self._path)
-            raise TrainingInterruptedError(f"Stopped after step {trainer.global_step}.")
+            self._is_saved = True
+
+    @override
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Stop, now that what the batch had to log is logged."""
+        self._stop_if_saved(trainer)
+
+    @override
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop, where validation comes before another batch."""
+        self._stop_if_saved(trainer)
+
+    @override
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop, where there is no other batch."""
+        self._stop_if_saved(trainer)
 
     @override
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -60,6 +79,10 @@ class SaveOnInterrupt(Checkpoint):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Give Ctrl-C its meaning back."""
         self._restore()
+
+    def _stop_if_saved(self, trainer: Trainer) -> None:
+        if self._is_saved:
+            raise TrainingInterruptedError(f"Stopped after step {trainer.global_step}.")
 
     def _request(self, *_: object) -> None:
         self._requested = True

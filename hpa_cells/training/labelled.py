@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ from hpa_cells.classes import get_class_set
 from hpa_cells.fields import (
     FieldSource,
     LabelTable,
+    as_label_file,
     assign_folds,
     find_fields,
     match_labels,
@@ -23,8 +24,9 @@ from hpa_cells.fields import (
 )
 from hpa_cells.table import Column, read_table
 from hpa_cells.training.cell_labels import match_cell_labels
-from hpa_cells.training.crop_store import CropStore
 from hpa_cells.training.data import LabelledCells
+from hpa_cells.training.field_store import CellStore
+from hpa_cells.training.field_weights import leave_out, read_field_weights
 from hpa_cells.training.soft_labels import SoftLabelSettings, soft_labels
 from hpa_cells.types import Channel
 
@@ -51,7 +53,8 @@ class DataSettings:
     fields
         Folders, zips or CSVs of fields.
     labels
-        Label tables of 2018 or 2021, merged.
+        Label tables, merged: paths of such as the challenges have, or mappings that describe others, see
+        `hpa_cells.fields.LabelFile`.
     class_set
         The classes to learn; tables of other classes are mapped to them.
     groups
@@ -70,11 +73,13 @@ class DataSettings:
         Fields that cannot be read: ``refuse`` or ``drop``.
     pixel_size_um
         Side of a pixel where the files do not say, in um.
+    review
+        CSV of ``field_id`` and ``weight``: how often doubtful fields are drawn in training; None for all alike.
     """
 
     root: str
     fields: list[str]
-    labels: list[str]
+    labels: list[Any]
     class_set: str
     groups: str | None
     groups_file: str | None
@@ -85,6 +90,7 @@ class DataSettings:
     conflicts: str
     broken: str
     pixel_size_um: float | None
+    review: str | None
 
     def __post_init__(self) -> None:
         _check_choice("unmatched", self.unmatched, ("refuse", "drop"))
@@ -106,11 +112,14 @@ class LabelledFields:
         Their labels.
     folds
         (F,) int64.
+    weights
+        (F,) float64 in [0, 1], see `LabelledCells.weights`; None for all alike.
     """
 
     sources: list[FieldSource]
     table: LabelTable
     folds: NDArray[np.int64]
+    weights: NDArray[np.float64] | None
 
 
 def find_labelled_fields(settings: DataSettings, *, optional: frozenset[Channel]) -> LabelledFields:
@@ -124,7 +133,9 @@ def find_labelled_fields(settings: DataSettings, *, optional: frozenset[Channel]
         Channels whose file may be missing.
     """
     class_set = get_class_set(settings.class_set)
-    tables = [read_label_table(path, groups_path=settings.groups_file) for path in settings.labels]
+    tables = [
+        read_label_table(as_label_file(each), groups_path=settings.groups_file) for each in settings.labels
+    ]
     conflicts = cast(Literal["refuse", "keep_first"], settings.conflicts)
     table = merge_label_tables(tables, class_set, conflicts=conflicts)
     sources = [source for place in settings.fields for source in find_fields(place, optional=optional)]
@@ -132,7 +143,8 @@ def find_labelled_fields(settings: DataSettings, *, optional: frozenset[Channel]
     unmatched = cast(Literal["refuse", "drop"], settings.unmatched)
     sources, table = match_labels(table, sources, unmatched=unmatched)
     folds = assign_folds(table, num_folds=settings.num_folds, seed=settings.fold_seed, groups=settings.groups)
-    return LabelledFields(sources=sources, table=table, folds=folds)
+    weights = None if settings.review is None else read_field_weights(settings.review, table.field_ids)
+    return LabelledFields(sources=sources, table=table, folds=folds, weights=weights)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -151,7 +163,7 @@ class CellLabels:
     settings: SoftLabelSettings
 
 
-def label_cells(fields: LabelledFields, store: CropStore, *, cell_labels: CellLabels | None) -> LabelledCells:
+def label_cells(fields: LabelledFields, store: CellStore, *, cell_labels: CellLabels | None) -> LabelledCells:
     """Give the cells of the store the labels of their fields and, from a cell table, their own.
 
     Fields without cells are left out.
@@ -172,10 +184,11 @@ def label_cells(fields: LabelledFields, store: CropStore, *, cell_labels: CellLa
         rows_of_field=tuple(rows_of_field[field_id] for field_id in table.field_ids),
         store=store,
         cell_targets=None if cell_labels is None else _cell_targets(table, store, cell_labels),
+        weights=None if fields.weights is None else fields.weights[positions],
     )
 
 
-def _cell_targets(table: LabelTable, store: CropStore, cell_labels: CellLabels) -> NDArray[np.float32]:
+def _cell_targets(table: LabelTable, store: CellStore, cell_labels: CellLabels) -> NDArray[np.float32]:
     """(rows of the store, K) float32 in [0, 1]."""
     probabilities = match_cell_labels(store.cells, read_table(cell_labels.table), table.class_set)
     row_of_field = pd.Index(table.field_ids).get_indexer(pd.Index(store.cells[Column.FIELD_ID]))
@@ -185,9 +198,20 @@ def _cell_targets(table: LabelTable, store: CropStore, cell_labels: CellLabels) 
 
 
 def split_folds(
-    cells: LabelledCells, fields: LabelledFields, fold: int
+    cells: LabelledCells, fields: LabelledFields, fold: int, *, called: str = "cells"
 ) -> tuple[LabelledCells, LabelledCells]:
-    """Split into the cells to learn from and those of the fold for validation.
+    """Split into the cells to learn from, without fields of weight 0, and those of the fold for validation.
+
+    Parameters
+    ----------
+    cells
+        All of them, or squares in their place.
+    fields
+        Their fields.
+    fold
+        That for validation.
+    called
+        What the log calls the cells.
 
     Raises
     ------
@@ -203,13 +227,14 @@ def split_folds(
                 f"Fold {fold} leaves no {name} field with a cell, of {len(cells.field_ids)} fields: "
                 "use fewer folds, or more fields."
             )
+    training = leave_out(training)
     for part, name in ((training, "training"), (validation, "validation")):
         absent = [cells.class_set.keys[each] for each in np.flatnonzero(~part.labels.any(axis=0))]
         if absent:
             log.warning(
                 "No %s field shows %s: they are not learned or not measured.", name, ", ".join(absent)
             )
-        log.info("%d %s fields with %d cells.", len(part.field_ids), name, part.num_cells)
+        log.info("%d %s fields with %d %s.", len(part.field_ids), name, part.num_cells, called)
     return training, validation
 
 

@@ -17,6 +17,7 @@ from hpa_cells.models import CellOutputs
 from hpa_cells.training.bags import Bags
 from hpa_cells.training.class_weights import CLASS_WEIGHTS, class_weights, positive_weights
 from hpa_cells.training.element_losses import ELEMENT_LOSSES, OWN_SETTINGS
+from hpa_cells.training.processes import mean_over_processes, num_processes
 
 __all__ = ["BagLoss", "LossSettings", "LossTerms"]
 
@@ -133,7 +134,12 @@ class BagLoss(nn.Module):
         for name, values in of_classes.items():
             self.register_buffer(name, torch.from_numpy(values), persistent=False)
 
-    def forward(self, outputs: CellOutputs, bags: Bags, cell_weights: Tensor | None = None) -> LossTerms:
+    @property
+    def learns_labels(self) -> bool:
+        """Whether any label has a say."""
+        return self.field_weight > 0 or self.cell_weight > 0
+
+    def forward(self, outputs: CellOutputs, bags: Bags) -> LossTerms:
         """Compare outputs with labels.
 
         Parameters
@@ -141,10 +147,8 @@ class BagLoss(nn.Module):
         outputs
             Of N cells and F fields.
         bags
-            Their labels.
-        cell_weights
-            (N,) float32, 0 or more: how much each cell counts among the others; None is 1 for all. Where
-            fields weigh equally, among the cells of its field, and a field whose cells all have 0 is left
+            Their labels, anything from 0 to 1, and how much each cell counts among the others. Where fields
+            weigh equally it counts among the cells of its field, and a field whose cells all have 0 is left
             out. If all cells have 0 their term is 0.
 
         Raises
@@ -152,15 +156,15 @@ class BagLoss(nn.Module):
         ValueError
             If there is not one weight a cell.
         """
-        shares = self._cell_shares(bags, cell_weights)
-        field = self._class_mean(outputs.field_logits, bags.field_labels).mean()
+        shares = self._cell_shares(bags)
+        field = _batch_mean(self._class_mean(outputs.field_logits, bags.field_labels))
         cell = (shares * self._class_mean(outputs.cell_logits, bags.cell_targets)).sum()
         total = self.field_weight * field + self.cell_weight * cell
         return LossTerms(total=total, field=field.detach(), cell=cell.detach())
 
     def of_cells(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Mean loss of (M, K) logits against targets in [0, 1]; 0 where M is."""
-        return self._class_mean(logits, targets).sum() / max(len(logits), 1)
+        return _batch_mean(self._class_mean(logits, targets))
 
     def _class_mean(self, logits: Tensor, labels: Tensor) -> Tensor:
         """(B,) float32: the loss of each cell or field, the weighted mean over the classes."""
@@ -168,8 +172,9 @@ class BagLoss(nn.Module):
         targets = (1 - smoothing) * labels + smoothing * self.prior
         return (self.class_weight * self._element_loss(logits, targets, self.positive_weight)).mean(dim=1)
 
-    def _cell_shares(self, bags: Bags, cell_weights: Tensor | None) -> Tensor:
-        """(N,) float32 with sum 1, or 0 where no cell counts."""
+    def _cell_shares(self, bags: Bags) -> Tensor:
+        """(N,) float32 with sum 1, or 0 where no cell counts; of several processes the mean of their sums."""
+        cell_weights = bags.cell_weights
         if cell_weights is None:
             cell_weights = torch.ones_like(bags.bag_index, dtype=torch.float32)
         elif cell_weights.shape != bags.bag_index.shape:
@@ -181,7 +186,14 @@ class BagLoss(nn.Module):
             of_field = cell_weights.new_zeros(len(bags.field_labels))
             of_field = of_field.index_add(0, bags.bag_index, cell_weights)
             cell_weights = _shares(cell_weights, of_field[bags.bag_index])
-        return _shares(cell_weights, cell_weights.sum())
+        return _shares(cell_weights, mean_over_processes(cell_weights.sum()))
+
+
+def _batch_mean(values: Tensor) -> Tensor:
+    """The mean, 0 of nothing; where several processes have parts of a batch, the mean of theirs is the batch's."""
+    if num_processes() == 1:
+        return values.sum() / max(len(values), 1)
+    return _shares(values.sum(), mean_over_processes(values.new_tensor(len(values))))
 
 
 def _shares(weights: Tensor, totals: Tensor) -> Tensor:

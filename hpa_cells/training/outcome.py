@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,38 @@ from hpa_cells.metrics import average_precision_per_class, macro_f1, multilabel_
 from hpa_cells.models import CellClassifier, model_input
 from hpa_cells.training.bags import Bags
 from hpa_cells.training.module import FieldScores, macro_average_precision
+from hpa_cells.training.neighbours import field_means, neighbour_votes
 
-__all__ = ["load_best_weights", "score_fields", "validation_metrics"]
+__all__ = ["Outcome", "load_best_weights", "neighbour_precision", "score_fields", "validation_metrics"]
 
 _PREFIX = "classifier."
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What a finished training says of itself.
+
+    Attributes
+    ----------
+    thresholds
+        (K,) float32.
+    metrics
+        See `validation_metrics`.
+    training
+        How it went, as plain values.
+    """
+
+    thresholds: NDArray[np.float32]
+    metrics: dict[str, Any]
+    training: dict[str, Any]
 
 
 def load_best_weights(classifier: CellClassifier, path: Path) -> None:
     """Put the weights of a training state, averaged where averaging is on, into the classifier."""
     state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    classifier.load_state_dict({name.removeprefix(_PREFIX): value for name, value in state.items()})
+    # What only the training needs, such as the projection of self-supervision, is left behind.
+    own = {name: value for name, value in state.items() if name.startswith(_PREFIX)}
+    classifier.load_state_dict({name.removeprefix(_PREFIX): value for name, value in own.items()})
 
 
 @torch.inference_mode()
@@ -36,9 +59,25 @@ def score_fields(
     scores = FieldScores()
     for batch in batches:
         moved = batch.to(device)
-        _, probabilities = classifier.probabilities(model_input(moved.crops, device), moved.bag_index)
+        images = model_input(moved.images, device)
+        _, probabilities = classifier.probabilities(images, moved.bag_index, moved.masks)
         scores.add(probabilities, moved.field_labels)
     return scores.arrays()
+
+
+@torch.inference_mode()
+def neighbour_precision(classifier: CellClassifier, batches: Iterable[Bags], device: torch.device) -> float:
+    """Macro average precision in [0, 1] of fields read by their nearest neighbours, for heads that learned nothing."""
+    classifier.to(device).eval()
+    means = FieldScores()
+    for batch in batches:
+        moved = batch.to(device)
+        outputs = classifier(model_input(moved.images, device), moved.bag_index, moved.masks)
+        means.add(
+            field_means(outputs.embeddings, moved.bag_index, len(moved.field_labels)), moved.field_labels
+        )
+    embeddings, labels = means.arrays()
+    return macro_average_precision(neighbour_votes(embeddings, labels), labels)
 
 
 def validation_metrics(
@@ -59,8 +98,8 @@ def validation_metrics(
         (K,) float32 with the best F1 of each class; 0.5 for a class that no field has.
     metrics
         Plain values: the number of fields, macro average precision and macro F1, and per class the average
-        precision (None for a class that no field has). F1 is measured on the fields that the thresholds were
-        tuned on.
+        precision (None for a class that no field has) and the number of fields that have it. F1 is measured on the
+        fields that the thresholds were tuned on.
 
     Raises
     ------
@@ -86,4 +125,5 @@ def validation_metrics(
             key: None if np.isnan(value) else round(float(value), 4)
             for key, value in zip(class_set.keys, each, strict=True)
         },
+        "fields_of_class": dict(zip(class_set.keys, labels.sum(axis=0).tolist(), strict=True)),
     }

@@ -81,6 +81,8 @@ def test_agrees_with_the_slow_twin(
     crops = crop_cells(field, segmentation, settings)
     assert crops.cell_ids.tolist() == [4, 9, 12, 300, 70_000]
     assert crops.touches_border.tolist() == [True, False, False, True, True]
+    pixels = [int((segmentation.cells == cell_id).sum()) for cell_id in crops.cell_ids]
+    np.testing.assert_allclose(crops.areas_um2, np.array(pixels) * segmentation.pixel_size_um**2)
     for cell_id, image in zip(crops.cell_ids, crops.images, strict=True):
         np.testing.assert_array_equal(image, slow_twin(field, segmentation, settings, cell_id))
 

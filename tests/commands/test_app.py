@@ -20,6 +20,7 @@ COMPLETE = {
     "train": ["data.root=D"],
     "predict": ["fields=F", "model=M"],
     "evaluate": ["table=T", "truth=T"],
+    "calibrate": ["table=T", "truth=T"],
     "export": ["table=T"],
     "report": ["table=T", "fields=F"],
     "explore": ["fields=F"],
@@ -66,7 +67,7 @@ def test_help_of_a_verb_lists_its_settings(hpa_cells: Program, verb: str) -> Non
 def test_help_of_predict_lists_its_groups(hpa_cells: Program) -> None:
     groups = hpa_cells("predict", "--help").stdout
     assert "tta=d4|flips|none  (now none)" in groups
-    assert "fusion=cell|mean|product|weighted  (now cell)" in groups
+    assert "fusion=cell|learned|mean|product|weighted  (now cell)" in groups
 
 
 @pytest.mark.parametrize("verb", VERBS)

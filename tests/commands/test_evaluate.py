@@ -12,7 +12,12 @@ import pytest
 
 from hpa_cells.cells import cell_rows, field_row
 from hpa_cells.classes import get_class_set
-from hpa_cells.metrics import challenge_average_precision, mean_average_precision, multilabel_scores
+from hpa_cells.metrics import (
+    challenge_average_precision,
+    macro_f1,
+    mean_average_precision,
+    multilabel_scores,
+)
 from hpa_cells.table import Provenance, TableWriter, read_table
 from hpa_cells.types import CellScores, Segmentation
 
@@ -220,6 +225,33 @@ def test_field_labels_of_2018_are_mapped(evaluate: Any, folders: Path) -> None:
     _, per_class, _ = evaluate("good", truth="labels.csv")
     num_true = per_class.set_index("class_key")["num_true_fields"]
     assert num_true[num_true > 0].to_dict() == {"actin_filaments": 6, "vesicles": 6}
+
+
+@pytest.mark.parametrize(
+    ("settings", "rules"),
+    [
+        ((), {"fixed": 0.5, "tuned": [0.7] * 18 + [0.5]}),
+        (("thresholds=fixed", "thresholds.value=0.65"), {"fixed": 0.65, "tuned": [0.7] * 18 + [0.5]}),
+        (("thresholds.fallback=0.3",), {"fixed": 0.5, "tuned": [0.7] * 18 + [0.3]}),
+    ],
+)
+def test_macro_f1_of_every_rule(evaluate: Any, folders: Path, settings: tuple[str, ...], rules: Any) -> None:
+    ended, _, runs = evaluate("good", settings=settings)
+    by_rule = runs["good"]["field_f1_by_rule"]
+    assert set(by_rule) == set(rules)
+    table, truth = read_table(folders / "good"), read_table(folders / "truth")
+    truly = truth.field_probabilities() >= 0.5
+    for rule, thresholds in rules.items():
+        called = np.nan_to_num(table.field_probabilities()) >= np.array(thresholds)
+        assert by_rule[rule] == pytest.approx(macro_f1(multilabel_scores(called, truly, HPA2021)))
+        assert f"{rule} {by_rule[rule]:.3f}" in ended.stdout
+
+
+def test_macro_f1_of_a_table_without_thresholds(evaluate: Any, folders: Path) -> None:
+    ended, _, runs = evaluate("poor")
+    assert runs["poor"]["field_f1_by_rule"]["fixed"] == runs["poor"]["mean_field_f1"]
+    assert set(runs["poor"]["field_f1_by_rule"]) == {"fixed"}
+    assert "macro F1 by thresholds" not in ended.stdout
 
 
 @pytest.mark.parametrize(

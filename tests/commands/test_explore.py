@@ -82,7 +82,7 @@ def test_all_fields_broken_leaves_failures_only(data: Path) -> None:
 
 
 def test_nothing_to_explore_is_an_error(data: Path) -> None:
-    with pytest.raises(ValueError, match=r"give labels=train\.csv, fields=DIR or both"):
+    with pytest.raises(ValueError, match=r"give labels=train\.csv, fields=DIR, table=RUN or several"):
         explore(data)
 
 

@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hpa_cells.classes import class_map, get_class_set
 from hpa_cells.commands import simulate as command
 from hpa_cells.commands.settings import compose
 from hpa_cells.fields import find_fields, match_labels, read_field, read_label_table
 from hpa_cells.metrics import challenge_average_precision, mean_average_precision
 from hpa_cells.simulation import Recipe, simulate_field
+from hpa_cells.simulation.classes_2018 import to_2018
 from hpa_cells.table import Column, read_table
 
 SMALL = [
@@ -94,6 +96,25 @@ def test_field_labels_of_truth_and_table_agree(made: Path) -> None:
     np.testing.assert_array_equal(truth.field_probabilities() > 0.5, table.labels)
 
 
+def test_labels_and_truth_of_2018(tmp_path: Path) -> None:
+    simulate(tmp_path, "fields=8", "class_set=hpa2018", "recipe.class_floor=0.04")
+    assert (tmp_path / "train.csv").read_text().splitlines()[0] == "Id,Target"
+    table, truth = read_label_table(tmp_path / "train.csv"), read_table(tmp_path / "truth")
+    assert table.class_set.name == truth.class_set.name == "hpa2018"
+    assert tuple(truth.fields[Column.FIELD_ID]) == table.field_ids
+    np.testing.assert_array_equal(truth.field_probabilities() > 0.5, table.labels)
+    match_labels(table, find_fields(tmp_path / "train"))
+    recipe = Recipe(height_px=96, width_px=120, pixel_size_um=0.6, class_floor=0.04)
+    to_2021 = class_map(truth.class_set, get_class_set("hpa2021"))
+    for field_id, cells in truth.cells.groupby(Column.FIELD_ID):
+        index = int(str(field_id).removeprefix("sim-"))
+        simulated = simulate_field(recipe, index)
+        of_2018 = cells[Column.probabilities(truth.class_set)].to_numpy() > 0.5
+        np.testing.assert_array_equal(of_2018, to_2018(simulated.cell_labels, recipe, index))
+        shown = [{to_2021[each] for each in np.flatnonzero(row)} for row in of_2018]
+        assert shown == [set(np.flatnonzero(row[:-1])) for row in simulated.cell_labels]
+
+
 def test_any_number_of_workers_gives_the_same(made: Path, tmp_path: Path) -> None:
     simulate(tmp_path, "fields=5", "workers=2", "shard_fields=3")
     assert same_files(made / "train", tmp_path / "train")
@@ -106,11 +127,11 @@ def test_a_stopped_run_goes_on_where_it_was(
 ) -> None:
     finished: list[int] = []
 
-    def stopped_after_three(recipe: Recipe, folder: Path, index: int) -> Any:
+    def stopped_after_three(recipe: Recipe, folder: Path, index: int, **more: Any) -> Any:
         if len(finished) == 3:
             raise KeyboardInterrupt
         finished.append(index)
-        return make_field(recipe, folder, index)
+        return make_field(recipe, folder, index, **more)
 
     make_field = command._make_field
     monkeypatch.setattr(command, "_make_field", stopped_after_three)
@@ -160,6 +181,7 @@ def test_without_er_there_are_no_yellow_files(tmp_path: Path) -> None:
         ("workers=0", "`workers` is 0"),
         ("recipe.photon=9", "photon"),
         ("recipe=hard", "hard"),
+        ("class_set=subcell", "`class_set` is 'subcell': use hpa2021 or hpa2018"),
     ],
 )
 def test_a_wrong_setting_is_one_clear_line(

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,17 +16,17 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from hpa_cells.classes import get_class_set
 from hpa_cells.commands import app
 from hpa_cells.commands.settings import compose, conf_folder, to_settings
-from hpa_cells.commands.train import _start, run
-from hpa_cells.fields import find_fields, write_field
+from hpa_cells.commands.train import run
+from hpa_cells.commands.training_model import first_weights as weights_to_start_from
+from hpa_cells.fields import find_fields
 from hpa_cells.models import CellClassifier, EncoderSettings, Ensemble, load_checkpoint, load_models
 from hpa_cells.prediction import Finished, LocalRunner, PredictionSettings, predict_fields
 from hpa_cells.segmentation import TableMasks
 from hpa_cells.table import Provenance, TableWriter, read_table
 from hpa_cells.training.labelled import DataSettings, find_labelled_fields
-from hpa_cells.types import CellScores, Channel, Field, Segmentation
+from hpa_cells.types import Channel
 
 NUM_FIELDS = 10
 
@@ -37,49 +36,11 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def draw(index: int) -> tuple[Field, Segmentation]:
-    """Two round cells; the protein fills them in every other field."""
-    image = np.random.default_rng(index).integers(5, 15, (4, 64, 96), dtype=np.uint8)
-    cells = np.zeros((64, 96), dtype=np.int32)
-    for cell_id, middle in ((5, (28, 32)), (300, (68, 32))):
-        cv2.circle(cells, middle, 18, cell_id, -1)
-    image[Channel.MICROTUBULES][cells > 0] = 150
-    image[Channel.ER][cells > 0] = 120
-    image[Channel.NUCLEUS][cv2.erode((cells > 0).astype(np.uint8), np.ones((17, 17))) > 0] = 200
-    if index % 2:
-        image[Channel.PROTEIN][cells > 0] = 200
-    field = Field(field_id=f"f{index:02d}", image=image, pixel_size_um=0.5)
-    nuclei = np.where(image[Channel.NUCLEUS] == 200, cells, 0)
-    return field, Segmentation(field_id=field.field_id, cells=cells, nuclei=nuclei, pixel_size_um=0.5)
-
-
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from hpa_cells.cells import cell_rows, field_row
-
-    root = tmp_path_factory.mktemp("data")
-    class_set = get_class_set("hpa2021")
-    lines = ["ID,Label"]
-    with TableWriter(
-        root / "truth", provenance=Provenance(version="0", class_set="hpa2021", source="test")
-    ) as table:
-        for index in range(NUM_FIELDS):
-            field, segmentation = draw(index)
-            write_field(field, root / "train")
-            labels = np.zeros((2, 19), dtype=np.float32)
-            labels[:, class_set.index("cytosol" if index % 2 else "negative")] = 1
-            lines.append(f"{field.field_id},{labels[0].argmax()}")
-            scores = CellScores(
-                field_id=field.field_id,
-                class_set=class_set,
-                cell_ids=segmentation.cell_ids,
-                probabilities=labels,
-                field_probabilities=labels[0],
-                embeddings=np.zeros((2, 0), dtype=np.float32),
-            )
-            table.add(cells=cell_rows(segmentation, scores), field_row=field_row(segmentation, scores))
-    (root / "train.csv").write_text("\n".join(lines) + "\n")
-    return root
+def root(drawn: Any) -> Path:
+    """Drawn fields, labels and truth."""
+    assert drawn.num_fields == NUM_FIELDS
+    return drawn.root  # type: ignore[no-any-return]
 
 
 def overrides(root: Path, out: Path, *more: str) -> list[str]:
@@ -241,7 +202,7 @@ def test_a_training_goes_on_from_another_model(root: Path, tmp_path: Path) -> No
 )
 def test_where_the_first_weights_come_from(overrides: list[str], expected: str) -> None:
     cfg = compose("train", ["out=x", "data.root=y", *overrides])
-    assert _start(cfg.init, to_settings(EncoderSettings, cfg.encoder)) == expected
+    assert weights_to_start_from(cfg.init, to_settings(EncoderSettings, cfg.encoder)) == expected
 
 
 def test_a_start_that_does_not_fit(root: Path, tmp_path: Path) -> None:
@@ -428,11 +389,11 @@ def test_every_pooling_trains(root: Path, tmp_path: Path, pooling: str) -> None:
     assert settings.exceptions == ({"11": "max"} if pooling == "by_class" else {})
 
 
-# Those of the segmenter are trained in test_train_segmenter.py.
+# Those of the segmenter are trained in test_train_segmenter.py, those of 2018 in test_train_2018.py.
 EXPERIMENTS = sorted(
     path.stem
     for path in (Path(app.conf_folder()) / "experiment").glob("*.yaml")
-    if not path.stem.startswith("segmentation_")
+    if not path.stem.startswith("segmentation_") and not path.stem.endswith("_2018")
 )
 
 

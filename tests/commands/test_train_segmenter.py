@@ -22,6 +22,9 @@ from hpa_cells.segmentation.network import read_network
 from hpa_cells.simulation import Recipe, simulate_field
 from hpa_cells.types import Segmentation
 
+# What the score of a training is the mean of.
+SCORED = [("simulated_cells", 0.6), ("simulated_nuclei", 0.5), ("cells_cells", 0.6), ("nuclei_nuclei", 0.5)]
+
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread() -> None:
@@ -56,7 +59,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def train(root: Path, out: Path, *more: str, experiment: str = "segmentation_unet") -> None:
+def train(root: Path, out: Path, *more: str, experiment: str = "segmentation_unet") -> float:
     overrides = [
         f"experiment={experiment}",
         f"out={out}",
@@ -81,7 +84,7 @@ def train(root: Path, out: Path, *more: str, experiment: str = "segmentation_une
         "threads=1",
         *more,
     ]
-    run(compose("train", overrides))
+    return run(compose("train", overrides))
 
 
 def losses(out: Path) -> list[float]:
@@ -162,10 +165,23 @@ def test_the_same_seed_gives_the_same_weights(root: Path, tmp_path: Path) -> Non
         torch.testing.assert_close(mine, other, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize(
+    "further",
+    # A step of two batches, and states between them and in the middle of epochs.
+    [
+        (),
+        (
+            "trainer.accumulate_grad_batches=2",
+            "trainer.val_check_interval=3",
+            "segmentation.mix.num_batches=8",
+        ),
+    ],
+    ids=["a batch a step", "two"],
+)
 def test_a_training_that_was_stopped_goes_on(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, further: tuple[str, ...]
 ) -> None:
-    options = ("trainer.precision=32-true", "trainer.log_every_n_steps=1")
+    options = ("trainer.precision=32-true", "trainer.log_every_n_steps=1", *further)
     train(root, tmp_path / "whole", *options)
 
     fit = Trainer.fit
@@ -187,6 +203,9 @@ def test_a_training_that_was_stopped_goes_on(
     monkeypatch.setattr(Trainer, "fit", fit)
     train(root, tmp_path / "stopped", *options)
     assert losses(tmp_path / "stopped") == pytest.approx(losses(tmp_path / "whole"), rel=1e-4)
+    stopped, whole = (read_network(tmp_path / name / "unet.safetensors")[0] for name in ("stopped", "whole"))
+    for mine, other in zip(stopped.state_dict().values(), whole.state_dict().values(), strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-6)
 
 
 def test_it_starts_from_other_weights(root: Path, tmp_path: Path) -> None:
@@ -201,10 +220,13 @@ def test_it_starts_from_other_weights(root: Path, tmp_path: Path) -> None:
 
 
 def test_a_finished_training_stays(root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    train(root, tmp_path / "model")
+    score = train(root, tmp_path / "model")
     written = (tmp_path / "model/unet.safetensors").stat().st_mtime_ns
+    _, provenance = read_network(tmp_path / "model/unet.safetensors")
+    scores = [provenance["validation"][f"{name}_f1_at_{iou}"] for name, iou in SCORED]
+    assert score == pytest.approx(np.mean(scores))
     with caplog.at_level("INFO"):
-        train(root, tmp_path / "model")
+        assert train(root, tmp_path / "model") == score
     assert "is finished" in caplog.text
     assert (tmp_path / "model/unet.safetensors").stat().st_mtime_ns == written
 

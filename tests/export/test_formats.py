@@ -17,9 +17,10 @@ from hpa_cells.table import CellTable
         (Kaggle2021Format, {"min_confidence": 1.5}, r"format\.min_confidence is 1\.5"),
         (Kaggle2021Format, {"max_classes": 0}, r"format\.max_classes is 0: give at least 1"),
         (Kaggle2018Format, {"threshold": -0.1}, r"format\.threshold is -0\.1"),
+        (Kaggle2018Format, {"model": "m", "training_labels": "l"}, r"both give thresholds: leave out one"),
     ],
 )
-def test_settings_out_of_range(kind: type, settings: dict[str, float], message: str) -> None:
+def test_settings_out_of_range(kind: type, settings: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         kind(**settings)
 
@@ -54,3 +55,22 @@ def test_thresholds_for_other_classes(make_table, small_table: CellTable, tmp_pa
     monkeypatch.setattr(hpa_cells.models, "load_checkpoint", lambda folder: checkpoint)
     with pytest.raises(ValueError, match=r"model has thresholds for the classes of hpa2021"):
         Kaggle2018Format(model="model").write(table, tmp_path / "s.csv")
+
+
+def test_each_class_as_often_as_in_training(make_table, tmp_path: Path) -> None:
+    """Half of the training fields have class 0 and 5, a quarter class 2; a field without cells counts nowhere."""
+    cells = np.ones((4, 5), np.int32)
+    table = make_table({**dict.fromkeys("abcd", cells), "e": np.zeros((4, 5), np.int32)}, class_set="hpa2018")
+    (tmp_path / "train.csv").write_text("Id,Target\nw,0\nx,0 2\ny,5\nz,5\n")
+    Kaggle2018Format(training_labels=str(tmp_path / "train.csv"), at_least_one=False).write(
+        table, tmp_path / "s.csv"
+    )
+    called = [line.split(",")[1].split() for line in (tmp_path / "s.csv").read_text().splitlines()[1:]]
+    probabilities = table.field_probabilities()[:4]
+    highest = [
+        set(np.argsort(-probabilities[:, index])[:number]) for index, number in ((0, 2), (2, 1), (5, 2))
+    ]
+    for index, fields in zip((0, 2, 5), highest, strict=True):
+        assert {row for row, classes in enumerate(called) if str(index) in classes} == fields
+    assert {each for classes in called for each in classes} == {"0", "2", "5"}
+    assert called[4] == []

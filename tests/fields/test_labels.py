@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpa_cells.classes import CLASS_SETS, ClassSet
-from hpa_cells.fields import LabelTable, read_label_table, write_label_table
+from hpa_cells.fields import LabelFile, LabelTable, as_label_file, read_label_table, write_label_table
 
 HPA2021, HPA2018, SUBCELL = CLASS_SETS["hpa2021"], CLASS_SETS["hpa2018"], CLASS_SETS["subcell"]
 
@@ -34,6 +34,77 @@ def test_a_setting_tells_what_the_numbers_mean(tmp_path: Path) -> None:
     table = read_label_table(write(tmp_path, "ID,Label\na,30\n"), SUBCELL)
     assert table.class_set == SUBCELL
     assert table.labels[0, 30]
+
+
+def test_a_label_is_a_number_a_key_or_a_name(tmp_path: Path) -> None:
+    labels = "golgi_apparatus|Vesicles and punctate cytosolic patterns|0"
+    table = read_label_table(write(tmp_path, f"ID,Label\na,{labels}\n"))
+    assert np.flatnonzero(table.labels[0]).tolist() == [0, 7, 17]
+    named = "image,loc\na,Rods & rings;GOLGI APPARATUS;3\n"
+    told = LabelFile(
+        path=str(write(tmp_path, named)),
+        id_column="image",
+        label_column="loc",
+        separator=";",
+        class_set="hpa2018",
+    )
+    table = read_label_table(told)
+    assert (table.class_set, np.flatnonzero(table.labels[0]).tolist()) == (HPA2018, [3, 7, 27])
+    assert table.groups == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "told", "expected"),
+    [
+        ("image,Label\na,1|2\n", {"id_column": "image"}, (HPA2021, [1, 2])),
+        ("Id,Label\na,1|2\n", {}, (HPA2021, [1, 2])),
+        ("ID,Label\na,1 2\n", {"separator": " "}, (HPA2021, [1, 2])),
+        ("ID,Label\na,27|2\n", {"class_set": "hpa2018"}, (HPA2018, [2, 27])),
+        (
+            "ID,where\na,27\n",
+            {"label_column": "where", "separator": "|", "class_set": "hpa2018"},
+            (HPA2018, [27]),
+        ),
+        # The challenge's own column is there too, but another one is asked for.
+        ("ID,Label,Target\na,1,27 2\n", {"label_column": "Target"}, (HPA2018, [2, 27])),
+    ],
+)
+def test_what_is_told_of_a_table_beats_its_header(
+    tmp_path: Path, text: str, told: dict[str, str], expected: tuple[ClassSet, list[int]]
+) -> None:
+    table = read_label_table(as_label_file({"path": str(write(tmp_path, text)), **told}))
+    assert table.field_ids == ("a",)
+    assert (table.class_set, np.flatnonzero(table.labels[0]).tolist()) == expected
+
+
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        ({"id_column": "image"}, r"line 1: columns are name, where, image is not among them"),
+        ({"id_column": "name"}, r"expected ID,Label or Id,Target.*path: .*train\.csv, id_column"),
+        ({"id_column": "name", "label_column": "where"}, "expected ID,Label"),
+        ({"id_column": "name", "label_column": "where", "separator": "|"}, "expected ID,Label"),
+        ({"separator": ""}, r"separator of .*train\.csv is empty"),
+        ({"class_set": "hpa2019"}, "Class set 'hpa2019' is unknown"),
+        ({"id_colum": "name"}, "A label table has no id_colum: give path, id_column, label_column"),
+    ],
+)
+def test_a_table_that_is_not_described_well(tmp_path: Path, told: dict[str, str], reason: str) -> None:
+    path = write(tmp_path, "name,where\na,1\n")
+    with pytest.raises(ValueError, match=reason):
+        read_label_table(as_label_file({"path": str(path), **told}))
+    with pytest.raises(ValueError, match="A label table needs a path"):
+        as_label_file({"id_column": "a"})
+
+
+def test_a_class_of_another_class_set_is_hinted_at(tmp_path: Path) -> None:
+    path = write(tmp_path, "ID,Label\na,27\n")
+    with pytest.raises(
+        ValueError, match=r"'27' is not a class.* one of hpa2018 and subcell.*class_set: hpa2018"
+    ):
+        read_label_table(path)
+    with pytest.raises(ValueError, match=r"split by '\|'\.$"):
+        read_label_table(write(tmp_path, "ID,Label\na,nowhere\n"))
 
 
 def test_a_label_named_twice_counts_once(tmp_path: Path) -> None:

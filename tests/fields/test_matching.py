@@ -58,6 +58,18 @@ class TestMerge:
         assert classes_of_id(merged) == {"both": [0]}
         assert "Left out 1 fields without a label in hpa2021 (rods)" in caplog.text
 
+    def test_classes_without_a_counterpart_are_told(self, caplog: pytest.LogCaptureFixture) -> None:
+        with caplog.at_level(logging.INFO):
+            merge_label_tables([table({"a": [17, 0], "b": [18], "c": [0]})], HPA2018)
+        assert (
+            "Vesicles and punctate cytosolic patterns, Negative of hpa2021 has no counterpart in hpa2018: "
+            "2 of 3 fields lose a label."
+        ) in caplog.text
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            merge_label_tables([table({"a": [0]}, HPA2018)], HPA2021)
+        assert "counterpart" not in caplog.text
+
     def test_tables_that_disagree_are_refused_unless_the_first_may_win(self) -> None:
         tables = [table({"a": [0], "b": [1]}), table({"a": [0], "b": [2]})]
         with pytest.raises(ValueError, match=r"disagree about 1 fields \(b\)"):

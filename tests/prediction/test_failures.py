@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import pandas as pd
 import pytest
+import torch
 
 from hpa_cells.prediction.failures import FAILURES_FILE, Failure, at_stage, attempt, write_failures
 
@@ -55,6 +56,30 @@ def test_no_fields() -> None:
 def test_what_a_field_may_be_blamed_for(error: Exception) -> None:
     [failure] = attempt(Recorder("a", error), ITEMS[:1])
     assert failure == Failure(field_id="a", stage="segment", error=str(error))
+
+
+def no_memory_of_the_cpu() -> RuntimeError:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.\nMore words."),
+        no_memory_of_the_cpu(),
+    ],
+    ids=["cuda", "cpu"],
+)
+def test_memory_that_one_field_does_not_get_costs_only_that_field(error: RuntimeError) -> None:
+    outcomes = attempt(Recorder("c", error), ITEMS)
+    assert [each for each in outcomes if not isinstance(each, Failure)] == ["a", "b", "d"]
+    [failure] = [each for each in outcomes if isinstance(each, Failure)]
+    assert (failure.field_id, failure.stage) == ("c", "segment")
+    assert str(error).split("\n")[0] in failure.error
+    assert "More words" not in failure.error
+    assert failure.error.endswith("lower batch_cells, or use another device.")
 
 
 def test_an_error_without_words_is_named() -> None:

@@ -23,6 +23,7 @@ from hpa_cells.prediction import (
     ScoringSettings,
     Symmetries,
     predict_fields,
+    score_cells,
     score_crops,
 )
 from hpa_cells.segmentation import Precomputed
@@ -224,12 +225,12 @@ def test_missing_weights_are_said_once_and_only_if_they_are_needed(
 def test_a_field_whose_score_is_no_number(predict: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Field f0 waits in the same batch as the others; only it is lost."""
 
-    def refuse(models: Ensemble, crops: Any, settings: Any) -> Any:
-        if any(each.field_id == "f0" for each in crops):
+    def refuse(models: Ensemble, pixels: Any, settings: Any) -> Any:
+        if any(each.shown.field_id == "f0" for each in pixels):
             raise ValueError("Field f0: a cell probability is outside [0, 1] or not finite.")
-        return score_crops(models, crops, settings)
+        return score_cells(models, pixels, settings)
 
-    monkeypatch.setattr(hpa_cells.prediction.pipeline, "score_crops", refuse)
+    monkeypatch.setattr(hpa_cells.prediction.pipeline, "score_cells", refuse)
     outcomes, table = predict()
     assert [each.stage for each in outcomes if isinstance(each, Failure)] == ["score"]
     assert table.fields[Column.FIELD_ID].tolist() == ["f1", "f2", "f3", "f4"]
@@ -239,7 +240,7 @@ def test_a_fault_of_the_program_ends_the_run(predict: Any, monkeypatch: pytest.M
     def fail(*_: Any) -> Any:
         raise RuntimeError("CUDA error")
 
-    monkeypatch.setattr(hpa_cells.prediction.pipeline, "score_crops", fail)
+    monkeypatch.setattr(hpa_cells.prediction.pipeline, "score_cells", fail)
     with pytest.raises(RuntimeError, match="CUDA error"):
         predict()
 

@@ -26,6 +26,7 @@ def make_crops(sizes: Sequence[int], side: int = 32) -> list[CellCrops]:
             cell_ids=np.arange(size, dtype=np.int32) * 3 + 1,
             images=rng.integers(0, 256, (size, 4, side, side), dtype=np.uint8),
             touches_border=np.zeros(size, dtype=np.bool_),
+            areas_um2=np.ones(size),
         )
         for index, size in enumerate(sizes)
     ]

@@ -13,7 +13,17 @@ from numpy.typing import NDArray
 from hpa_cells.training.bags import Bags, BagSampler, BagSettings, field_weights
 
 SETTINGS = BagSettings(
-    fields_per_batch=4, cells_per_field=3, balance=0.0, validation_cells_per_field=8, workers=0, seed=7
+    fields_per_batch=4,
+    cells_per_field=3,
+    balance=0.0,
+    repeats={},
+    mosaic=0.0,
+    mosaic_fields=4,
+    cutmix=0.0,
+    cutmix_alpha=1.0,
+    validation_cells_per_field=8,
+    workers=0,
+    seed=7,
 )
 
 
@@ -84,11 +94,11 @@ def test_settings_out_of_range(change: dict[str, float], message: str) -> None:
 
 def test_moving_keeps_everything() -> None:
     bags = Bags(
-        crops=torch.zeros(2, 4, 8, 8, dtype=torch.uint8),
+        images=torch.zeros(2, 4, 8, 8, dtype=torch.uint8),
         bag_index=torch.tensor([0, 1]),
         field_labels=torch.ones(2, 3),
         cell_targets=torch.zeros(2, 3),
     )
     moved = bags.to("cpu", non_blocking=True)
-    assert moved.crops.dtype == torch.uint8
+    assert moved.images.dtype == torch.uint8
     assert torch.equal(moved.field_labels, bags.field_labels)

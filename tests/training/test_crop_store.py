@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ def crops_of(field_id: str, num_cells: int, seed: int = 0) -> CellCrops:
         cell_ids=np.sort(rng.choice(70_000, num_cells, replace=False) + 1).astype(np.int32),
         images=rng.integers(0, 256, (num_cells, 4, 8, 8), dtype=np.uint8),
         touches_border=rng.random(num_cells) < 0.5,
+        areas_um2=rng.random(num_cells) * 900,
     )
 
 
@@ -38,6 +40,7 @@ def test_what_goes_in_comes_out(tmp_path: Path, parts: list[CellCrops]) -> None:
         np.testing.assert_array_equal(store.read(rows), part.images)
         np.testing.assert_array_equal(store.cells["cell_id"].iloc[rows], part.cell_ids)
         np.testing.assert_array_equal(store.cells["touches_border"].iloc[rows], part.touches_border)
+        np.testing.assert_array_equal(store.cells["area_um2"].iloc[rows], part.areas_um2)
 
 
 def test_rows_in_any_order_across_shards(tmp_path: Path, parts: list[CellCrops]) -> None:
@@ -83,5 +86,19 @@ def test_images_of_another_shard(tmp_path: Path) -> None:
     write_shard(first, [crops_of("a", 5)])
     write_shard(second, [crops_of("b", 6)])
     second.images.replace(first.images)
-    with pytest.raises(ValueError, match=r"holds 6 crops, x\.parquet lists 5"):
+    with pytest.raises(ValueError, match=r"holds 6 crops, the table beside it lists 5"):
         open_store([first])
+
+
+def test_a_reader_in_another_process_maps_the_files_itself(tmp_path: Path) -> None:
+    parts = [crops_of("a", 300), crops_of("b", 200)]
+    store = write(tmp_path, [*parts, crops_of("none", 0)])
+    sent = pickle.dumps(store)
+    assert len(sent) < 2000
+    received = pickle.loads(sent)
+    assert all(isinstance(shard, np.memmap) for shard in received.shards)
+    rows = np.arange(len(store.cells))
+    np.testing.assert_array_equal(received.read(rows), store.read(rows))
+    assert received.cells.equals(store.cells)
+    in_memory = CropStore(cells=store.cells, shards=(np.array(store.shards[0]),), starts=store.starts[:1])
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(in_memory)).read(rows[:9]), store.read(rows[:9]))

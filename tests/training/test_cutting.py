@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hpa_cells.cells import CropSettings, crop_cells
+from hpa_cells.cells import CropSettings, SquareSettings, crop_cells, cut_squares
 from hpa_cells.fields import find_fields, read_field, write_field
 from hpa_cells.training import cutting
 from hpa_cells.training.cutting import CuttingSettings, cut_fields
@@ -54,7 +54,7 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 SETTINGS = CuttingSettings(
     segmenter=Blocks(),
     segmenter_settings={"name": "blocks"},
-    crops=CropSettings(size_px=16),
+    view=CropSettings(size_px=16),
     pixel_size_um=1.0,
     broken="refuse",
     workers=1,
@@ -69,7 +69,7 @@ def test_every_cell_of_every_field(folder: Path, caplog: pytest.LogCaptureFixtur
     rows = store.rows_of_field()
     for source in sources:
         field = read_field(source, pixel_size_um=1.0)
-        expected = crop_cells(field, *Blocks().segment([field]), SETTINGS.crops)
+        expected = crop_cells(field, *Blocks().segment([field]), SETTINGS.view)
         if len(expected.cell_ids):
             np.testing.assert_array_equal(store.read(rows[source.field_id]), expected.images)
             np.testing.assert_array_equal(
@@ -107,7 +107,7 @@ def test_goes_on_where_it_was_stopped(folder: Path, monkeypatch: pytest.MonkeyPa
 def test_other_settings_do_not_meet(folder: Path) -> None:
     sources = find_fields(folder / "fields")
     small = cut_fields(folder / "store", sources, SETTINGS)
-    large = cut_fields(folder / "store", sources, replace(SETTINGS, crops=CropSettings(size_px=24)))
+    large = cut_fields(folder / "store", sources, replace(SETTINGS, view=CropSettings(size_px=24)))
     assert small.shards[0].shape[2:] == (16, 16)
     assert large.shards[0].shape[2:] == (24, 24)
 
@@ -169,3 +169,35 @@ def test_missing_weights_are_said_once_and_only_if_they_are_needed(folder: Path)
     assert not list((folder / "store").rglob("*.npy"))
     cut_fields(folder / "store", find_fields(folder / "fields"), replace(unready, segmenter=Blocks()))
     cut_fields(folder / "store", find_fields(folder / "fields"), unready)
+
+
+SQUARES = SquareSettings(um_per_px=None, field_px=30, size_px=16, num_training=4, num_predicted=2, seed=0)
+
+
+def test_squares_of_every_field_without_a_segmenter(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Fields without cells have squares too; which segmenter was chosen makes no other store."""
+    sources = find_fields(folder / "fields")
+    settings = replace(SETTINGS, view=SQUARES, segmenter=Unready())
+    with caplog.at_level(logging.WARNING):
+        store = cut_fields(folder / "store", sources, settings)
+    assert not caplog.text
+    rows = store.rows_of_field()
+    for source in sources:
+        expected = cut_squares(read_field(source, pixel_size_um=1.0), SQUARES, num=4)
+        np.testing.assert_array_equal(store.read(rows[source.field_id]), expected.images)
+        np.testing.assert_array_equal(store.cells["cell_id"].iloc[rows[source.field_id]], [1, 2, 3, 4])
+    cut_fields(folder / "store", sources, replace(settings, segmenter_settings={"name": "other"}))
+    assert len(list((folder / "store").iterdir())) == 1
+    cut_fields(folder / "store", sources, replace(settings, view=replace(SQUARES, seed=1)))
+    assert len(list((folder / "store").iterdir())) == 2
+
+
+def test_a_broken_field_has_no_squares(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (folder / "fields" / "f03_green.png").write_bytes(b"not a PNG")
+    sources = find_fields(folder / "fields")
+    with pytest.raises(ValueError, match=r"1 of 5 fields are broken: .*f03"):
+        cut_fields(folder / "store", sources, replace(SETTINGS, view=SQUARES))
+    with caplog.at_level(logging.WARNING):
+        store = cut_fields(folder / "store", sources, replace(SETTINGS, view=SQUARES, broken="drop"))
+    assert sorted(store.rows_of_field()) == ["f00", "f01", "f02", "f04"]
+    assert "Left out 1 of 5 fields, that are broken." in caplog.text

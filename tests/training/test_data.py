@@ -10,7 +10,17 @@ from hpa_cells.training.bags import BagSettings
 from hpa_cells.training.data import BagData, BagLoader, LabelledCells
 
 SETTINGS = BagSettings(
-    fields_per_batch=4, cells_per_field=3, balance=0.5, validation_cells_per_field=4, workers=0, seed=0
+    fields_per_batch=4,
+    cells_per_field=3,
+    balance=0.5,
+    repeats={},
+    mosaic=0.0,
+    mosaic_fields=4,
+    cutmix=0.0,
+    cutmix_alpha=1.0,
+    validation_cells_per_field=4,
+    workers=0,
+    seed=0,
 )
 
 
@@ -20,9 +30,9 @@ def data_of(cells: LabelledCells, **changes: int) -> BagData:
 
 def test_bags_carry_what_belongs_together(cells: LabelledCells) -> None:
     for bags in data_of(cells).train_dataloader():
-        assert bags.crops.shape == (12, 4, 16, 16)
+        assert bags.images.shape == (12, 4, 16, 16)
         assert bags.bag_index.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
-        upper = bags.crops[:, 1, 4, 4] > 100
+        upper = bags.images[:, 1, 4, 4] > 100
         assert torch.equal(upper, bags.field_labels[bags.bag_index, :2].any(dim=1))
         assert torch.equal(bags.cell_targets, bags.field_labels[bags.bag_index])
 
@@ -36,16 +46,16 @@ def test_cell_labels_replace_those_of_the_field(cells: LabelledCells) -> None:
 
 def test_a_loader_goes_on_where_another_stopped(cells: LabelledCells) -> None:
     whole = data_of(cells).train_dataloader()
-    expected = [bags.crops for _ in range(3) for bags in whole]
+    expected = [bags.images for _ in range(3) for bags in whole]
     assert len(expected) == 9
     for stop in (0, 2, 3, 4, 8):
         first = data_of(cells).train_dataloader()
-        seen = list(islice((bags.crops for _ in range(3) for bags in first), stop))
+        seen = list(islice((bags.images for _ in range(3) for bags in first), stop))
         data = data_of(cells)
         data.load_state_dict(first.state_dict())
         second = data.train_dataloader()
         while len(seen) < 9:
-            seen += [bags.crops for bags in second]
+            seen += [bags.images for bags in second]
         assert all(torch.equal(*pair) for pair in zip(seen, expected, strict=True)), stop
 
 
@@ -66,8 +76,8 @@ def test_validation_is_every_field_once_and_always_the_same(cells: LabelledCells
     assert [len(bags.field_labels) for bags in first] == [4, 4, 4]
     labels = torch.cat([bags.field_labels for bags in first])
     assert torch.equal(labels.bool(), torch.from_numpy(cells.labels))
-    assert all(torch.equal(one.crops, two.crops) for one, two in zip(first, second, strict=True))
-    assert all(len(bags.crops) == 16 for bags in first)
+    assert all(torch.equal(one.images, two.images) for one, two in zip(first, second, strict=True))
+    assert all(len(bags.images) == 16 for bags in first)
 
 
 def test_take_keeps_the_order_asked_for(cells: LabelledCells) -> None:

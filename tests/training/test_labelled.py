@@ -47,6 +47,7 @@ def settings(tmp_path: Path) -> DataSettings:
         conflicts="refuse",
         broken="refuse",
         pixel_size_um=None,
+        review=None,
     )
 
 

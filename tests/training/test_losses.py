@@ -45,7 +45,7 @@ def example() -> tuple[CellOutputs, Bags]:
     labels = torch.tensor([[1.0, 0, 0], [0, 1, 1]])
     index = torch.tensor(FIELD_OF_CELL)
     crops = torch.zeros(5, 4, 8, 8, dtype=torch.uint8)
-    return outputs, Bags(crops=crops, bag_index=index, field_labels=labels, cell_targets=labels[index])
+    return outputs, Bags(images=crops, bag_index=index, field_labels=labels, cell_targets=labels[index])
 
 
 def cross_entropies(logits: torch.Tensor, labels: torch.Tensor, weight: float = 1.0) -> NDArray[np.float64]:
@@ -145,15 +145,16 @@ def test_cells_can_weigh_each_its_own() -> None:
     outputs, bags = example()
     each = cross_entropies(outputs.cell_logits, bags.cell_targets).mean(axis=1)
     weights = torch.tensor([1.0, 3.0, 0.0, 3.0, 1.0])
-    by_cell = bag_loss()(outputs, bags, weights)
+    weighted = replace(bags, cell_weights=weights)
+    by_cell = bag_loss()(outputs, weighted)
     expected = (each[0] + 3 * each[1] + 3 * each[3] + each[4]) / 8
     assert by_cell.cell.item() == pytest.approx(expected, rel=1e-5)
-    by_field = bag_loss(weigh_equally="fields")(outputs, bags, weights)
+    by_field = bag_loss(weigh_equally="fields")(outputs, weighted)
     expected = ((each[0] + 3 * each[3]) / 4 + (3 * each[1] + each[4]) / 4) / 2
     assert by_field.cell.item() == pytest.approx(expected, rel=1e-5)
     for equal in ("cells", "fields"):
         loss = bag_loss(weigh_equally=equal)
-        same = loss(outputs, bags, torch.full((5,), 0.3)).cell.item()
+        same = loss(outputs, replace(bags, cell_weights=torch.full((5,), 0.3))).cell.item()
         assert same == pytest.approx(loss(outputs, bags).cell.item(), rel=1e-6)
 
 
@@ -162,10 +163,11 @@ def test_weights_of_zero(equal: str) -> None:
     outputs, bags = example()
     logits = outputs.cell_logits.requires_grad_(True)
     loss = bag_loss(weigh_equally=equal)
-    second_field_only = loss(outputs, bags, torch.tensor([0.0, 1.0, 0.0, 0.0, 1.0])).cell.item()
+    second_field = replace(bags, cell_weights=torch.tensor([0.0, 1.0, 0.0, 0.0, 1.0]))
+    second_field_only = loss(outputs, second_field).cell.item()
     each = cross_entropies(logits.detach(), bags.cell_targets).mean(axis=1)
     assert second_field_only == pytest.approx(each[[1, 4]].mean(), rel=1e-5)
-    terms = loss(outputs, bags, torch.zeros(5))
+    terms = loss(outputs, replace(bags, cell_weights=torch.zeros(5)))
     assert terms.cell.item() == 0
     (slope,) = torch.autograd.grad(terms.total, logits)
     assert torch.equal(slope, torch.zeros(5, 3))
@@ -174,7 +176,7 @@ def test_weights_of_zero(equal: str) -> None:
 def test_weights_of_another_shape() -> None:
     outputs, bags = example()
     with pytest.raises(ValueError, match=r"have shape \(5, 1\): give one a cell, \(5,\)"):
-        bag_loss()(outputs, bags, torch.ones(5, 1))
+        bag_loss()(outputs, replace(bags, cell_weights=torch.ones(5, 1)))
 
 
 def test_soft_labels_have_their_least_loss_at_themselves() -> None:
@@ -184,6 +186,39 @@ def test_soft_labels_have_their_least_loss_at_themselves() -> None:
         logits = torch.logit(torch.full((5, 3), start)).requires_grad_(True)
         (found,) = torch.autograd.grad(bag_loss()(replace(outputs, cell_logits=logits), soft).total, logits)
         assert torch.equal(found.round(decimals=6).sign(), torch.full((5, 3), float(slope)))
+
+
+OF_ITS_OWN = {"gamma": 1.5, "alpha": 0.3}, {"gamma_negative": 3.0, "gamma_positive": 1.0, "shift": 0.05}
+
+
+@pytest.mark.parametrize(
+    ("name", "own"), [("bce", {}), ("focal", OF_ITS_OWN[0]), ("asymmetric", OF_ITS_OWN[1])]
+)
+@pytest.mark.parametrize("class_weights", ["none", "one_minus_share", "inverse_root", "effective_number"])
+def test_every_loss_takes_the_soft_labels_of_mixed_bags(
+    name: str, own: dict[str, float], class_weights: str
+) -> None:
+    outputs, bags = example()
+    of_fields = np.array([[1, 1, 0], [0, 1, 0], [0, 1, 0], [0, 1, 0]], dtype=bool)
+    loss = bag_loss(of_fields, field=1.0, name=name, class_weights=class_weights, positive_power=0.5, **own)
+
+    def field_loss(labels: torch.Tensor) -> torch.Tensor:
+        return loss(outputs, replace(bags, field_labels=labels)).field
+
+    logits = outputs.field_logits.requires_grad_(True)
+    mixed = torch.full((2, 3), 0.25)
+    terms = loss(outputs, replace(bags, field_labels=mixed))
+    (slope,) = torch.autograd.grad(terms.total, logits)
+    assert torch.isfinite(slope).all()
+    assert (slope != 0).all()
+    positive, negative = field_loss(torch.ones(2, 3)), field_loss(torch.zeros(2, 3))
+    if name == "focal":
+        # Closest to the label its weight vanishes: a soft label costs less than its two ends.
+        assert 0 < terms.field < 0.25 * positive + 0.75 * negative
+        exact = replace(outputs, field_logits=torch.logit(mixed))
+        assert loss(exact, replace(bags, field_labels=mixed)).field < terms.field
+    else:
+        torch.testing.assert_close(terms.field, 0.25 * positive + 0.75 * negative)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,17 @@ from hpa_cells.types import Channel
 
 CLASS_SET = get_class_set("hpa2021")
 BAGS = BagSettings(
-    fields_per_batch=4, cells_per_field=3, balance=0.5, validation_cells_per_field=8, workers=0, seed=0
+    fields_per_batch=4,
+    cells_per_field=3,
+    balance=0.5,
+    repeats={},
+    mosaic=0.0,
+    mosaic_fields=4,
+    cutmix=0.0,
+    cutmix_alpha=1.0,
+    validation_cells_per_field=8,
+    workers=0,
+    seed=0,
 )
 
 

@@ -34,5 +34,7 @@ def test_a_class_that_no_field_has_is_not_measured() -> None:
     thresholds, metrics = validation_metrics(probabilities, labels, CLASS_SET)
     assert metrics["average_precision"]["nucleoplasm"] == 0.5
     assert metrics["average_precision"]["negative"] is None
+    assert metrics["fields_of_class"]["negative"] == 0
+    assert metrics["fields_of_class"]["nucleoplasm"] == labels[:, 0].sum() > 0
     assert thresholds[1] == pytest.approx(0.5)
     assert metrics["macro_average_precision"] == 0.5

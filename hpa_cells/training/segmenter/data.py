@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from hpa_cells.segmentation.representations import Representation
 from hpa_cells.training.segmenter.crops import CropAugmentation, draw_crop
 from hpa_cells.training.segmenter.training_field import TrainingField
 
-__all__ = ["CropBatch", "CropData", "CropDataset", "MixSettings"]
+__all__ = ["CropBatch", "CropData", "CropDataset", "CropLoader", "MixSettings"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,7 +28,7 @@ class MixSettings:
     batch_size
         Crops a batch.
     num_batches
-        Of the whole training.
+        Of an epoch; no epoch repeats the crops of another.
     simulated_share, cells_share, nuclei_share
         Shares of crops from each source; a source without fields leaves its share to the others.
     workers
@@ -108,6 +108,7 @@ class CropDataset(Dataset[tuple[Tensor, Tensor, bool]]):
         self._seed = seed
 
     def __len__(self) -> int:
+        """Crops of an epoch; there are crops of any further index."""
         return self._num_crops
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, bool]:
@@ -119,26 +120,52 @@ class CropDataset(Dataset[tuple[Tensor, Tensor, bool]]):
         return torch.from_numpy(crop.planes), torch.from_numpy(targets), crop.knows_cells
 
 
+class CropLoader:
+    """Batches of crops in the order of their indices; it knows where it is, so that a training can go on anywhere."""
+
+    def __init__(self, crops: CropDataset, mix: MixSettings) -> None:
+        self._crops, self._mix = crops, mix
+        self.next_batch = 0
+
+    def __len__(self) -> int:
+        return self._mix.num_batches
+
+    def __iter__(self) -> Iterator[CropBatch]:
+        size, begun = self._mix.batch_size, self.next_batch
+        end = (begun // len(self) + 1) * len(self)
+        batches = DataLoader(
+            self._crops,
+            batch_size=size,
+            sampler=range(begun * size, end * size),
+            num_workers=self._mix.workers,
+            collate_fn=_collate,
+        )
+        for batch in batches:
+            self.next_batch += 1
+            yield batch
+
+
 class CropData(LightningDataModule):
     """Batches for training, whole fields for validation."""
 
     def __init__(self, crops: CropDataset, validation: Sequence[TrainingField], mix: MixSettings) -> None:
         super().__init__()
-        self._crops, self._validation, self._mix = crops, list(validation), mix
+        self._loader, self._validation = CropLoader(crops, mix), list(validation)
 
     @override
-    def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor, bool]]:
+    def state_dict(self) -> dict[str, int]:
+        """Where the crops are; Lightning restores it before anything asks for a batch."""
+        return {"next_batch": self._loader.next_batch}
+
+    @override
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Go on from there."""
+        self._loader.next_batch = state_dict["next_batch"]
+
+    @override
+    def train_dataloader(self) -> CropLoader:
         """Crops in the order of their indices."""
-        # A resumed training goes on behind the crops it has seen.
-        done = self.trainer.global_step * self._mix.batch_size if self.trainer is not None else 0
-        return DataLoader(
-            self._crops,
-            batch_size=self._mix.batch_size,
-            sampler=range(done, len(self._crops)),
-            num_workers=self._mix.workers,
-            collate_fn=_collate,
-            persistent_workers=self._mix.workers > 0,
-        )
+        return self._loader
 
     @override
     def val_dataloader(self) -> DataLoader[TrainingField]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 
 import pytest
 import torch
@@ -38,6 +39,25 @@ def test_batches(fields: list[TrainingField]) -> None:
     assert batch.planes.shape == (4, 3, 64, 64)
     assert batch.targets.shape == (4, 4, 64, 64)
     assert batch.knows_cells.dtype == torch.bool
+
+
+def test_a_loader_goes_on_where_another_stopped_and_no_epoch_repeats_another(
+    fields: list[TrainingField],
+) -> None:
+    mix = replace(MIX, num_batches=3)
+    data = CropData(dataset(fields, mix), [], mix)
+    expected = [batch.planes for _ in range(2) for batch in data.train_dataloader()]
+    assert len(expected) == 6
+    assert len({batch.numpy().tobytes() for batch in expected}) == 6
+    for stop in (0, 2, 3, 4):
+        first = CropData(dataset(fields, mix), [], mix)
+        seen = list(islice((batch.planes for _ in range(2) for batch in first.train_dataloader()), stop))
+        second = CropData(dataset(fields, mix), [], mix)
+        second.load_state_dict(first.state_dict())
+        assert len(second.train_dataloader()) == 3
+        while len(seen) < 6:
+            seen += [batch.planes for batch in second.train_dataloader()]
+        assert all(torch.equal(*pair) for pair in zip(seen, expected, strict=True)), stop
 
 
 def test_sources_are_mixed_as_asked(fields: list[TrainingField]) -> None:

@@ -1,0 +1,63 @@
+"""What a training minimises beside the loss of labels: checks before any cell is cut, and the weights of cells."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from omegaconf import DictConfig
+
+from hpa_cells.classes import get_class_set
+from hpa_cells.commands.settings import to_settings
+from hpa_cells.prediction import AreaWeight
+from hpa_cells.table import Column
+from hpa_cells.training.augmentation import AugmentationSettings
+from hpa_cells.training.bags import BagSettings
+from hpa_cells.training.method import MethodSettings
+from hpa_cells.training.self_supervision import SelfSupervisionSettings
+
+__all__ = ["cell_weights", "check_objective"]
+
+
+def check_objective(cfg: DictConfig, augmentation: AugmentationSettings) -> None:
+    """Refuse a training that learns nothing, or bags that there cannot be.
+
+    Raises
+    ------
+    ValueError
+        See `SelfSupervisionSettings.check`, `BagSettings.check` and `AreaWeight`.
+    """
+    views = to_settings(SelfSupervisionSettings, cfg.self_supervision)
+    views.check(to_settings(MethodSettings, cfg.method), augmentation)
+    to_settings(BagSettings, cfg.bags).check(get_class_set(cfg.data.class_set), view=cfg.view.kind)
+    to_settings(AreaWeight, cfg.area_weight)
+
+
+def cell_weights(cfg: DictConfig, cells: pd.DataFrame) -> NDArray[np.float32] | None:
+    """Weigh cells by how much of them is in view, as `predict` does with its confidences.
+
+    Parameters
+    ----------
+    cfg
+        All settings of a training.
+    cells
+        N rows of a store of crops or of fields.
+
+    Returns
+    -------
+    (N,) float32 in (0, 1], or None where all cells count the same.
+
+    Raises
+    ------
+    ValueError
+        If the cells were cut by a version that did not note their areas.
+    """
+    weight = to_settings(AreaWeight, cfg.area_weight)
+    if weight.border_um2 == 0 and weight.inner_um2 == 0:
+        return None
+    if Column.AREA_UM2 not in cells or cells[Column.AREA_UM2].isna().any():
+        raise ValueError(
+            f"area_weight needs the areas of cells, which {cfg.crop_store} does not have: an earlier version has "
+            "cut them. Choose another crop_store, or delete that folder, to cut them again."
+        )
+    return weight.weights(cells[Column.AREA_UM2].to_numpy(), cells[Column.TOUCHES_BORDER].to_numpy())

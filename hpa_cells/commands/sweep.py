@@ -1,0 +1,108 @@
+"""Several runs of a verb, as ``--multirun`` asks for: a folder for each and one table of what became of them.
+
+OUT/0/, OUT/1/ ...     what the runs wrote
+OUT/runs.csv           run, score, error, settings
+OUT/multirun.yaml      Hydra's own record
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+import pandas as pd
+from omegaconf import DictConfig
+
+from hpa_cells.atomic import replaced_on_success
+from hpa_cells.commands.grammar import is_swept
+
+__all__ = ["RUNS_FILE", "RunFailedError", "errors_left_to_us", "refuse_sweep", "run_numbered"]
+
+RUNS_FILE = "runs.csv"
+_COLUMNS = ("run", "score", "error", "settings")
+_FULL_ERROR = "HYDRA_FULL_ERROR"
+
+
+class RunFailedError(RuntimeError):
+    """One of several runs failed; it was told, and the others go on."""
+
+
+def refuse_sweep(overrides: Sequence[str]) -> None:
+    """Check what a sweep needs beside settings that are spelt well.
+
+    Raises
+    ------
+    ValueError
+        If no `out` is given or several are, or the sweeper's package is missing.
+    """
+    outs = [override for override in overrides if override.startswith("out=")]
+    if not outs:
+        raise ValueError("Setting `out` is required: out=…, in which every run gets a folder of its own.")
+    if any(map(is_swept, outs)):
+        raise ValueError(f"`{outs[0]}` gives several folders: give one, in which every run gets its own.")
+    if "hydra/sweeper=search" in overrides and find_spec("optuna") is None:
+        raise ValueError("hydra/sweeper=search is a search by Optuna: install hpa-cells[sweep].")
+
+
+def run_numbered(
+    run: Callable[[DictConfig], float | None], cfg: DictConfig, *, number: int, settings: Sequence[str]
+) -> float | None:
+    """Run a verb in a folder of its own and put the outcome on record.
+
+    Parameters
+    ----------
+    run
+        The verb; what it returns is the score.
+    cfg
+        The settings of this run, with the `out` of all.
+    number
+        Of this run.
+    settings
+        The same as overrides.
+
+    Raises
+    ------
+    RunFailedError
+        As `run` does.
+    """
+    out = Path(cfg.out)
+    if "crop_store" in cfg:
+        # Where it repeats `out` it does so of that of all: crops are cut once.
+        cfg.crop_store = str(cfg.crop_store)
+    cfg.out = str(out / str(number))
+    row = {"run": number, "settings": " ".join(each for each in settings if not each.startswith("out="))}
+    try:
+        score = run(cfg)
+    except RunFailedError as error:
+        _record(out, {**row, "error": str(error)})
+        sys.stderr.write(f"hpa-cells: run {number} ({row['settings']}) failed: {error}\n")
+        raise
+    _record(out, {**row, "score": score})
+    return score
+
+
+@contextmanager
+def errors_left_to_us() -> Iterator[None]:
+    """Let Hydra raise errors where it would print them in words of its own and end the program."""
+    before = os.environ.get(_FULL_ERROR)
+    os.environ[_FULL_ERROR] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[_FULL_ERROR]
+        if before is not None:
+            os.environ[_FULL_ERROR] = before
+
+
+def _record(out: Path, row: dict[str, object]) -> None:
+    """Put a run into the table, in place of what was known of it."""
+    path = out / RUNS_FILE
+    rows = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=list(_COLUMNS))
+    others = rows[rows["run"] != row["run"]].to_dict("records")
+    with replaced_on_success(path) as temporary:
+        table = pd.DataFrame([*others, row], columns=list(_COLUMNS))
+        table.sort_values("run").to_csv(temporary, index=False)

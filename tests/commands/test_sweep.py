@@ -1,0 +1,170 @@
+"""Several runs of a verb: what they are called with, where they write, and what is told of those that fail."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from omegaconf import DictConfig, OmegaConf
+
+from hpa_cells.commands.sweep import run_numbered
+
+Program = Callable[..., Any]
+EVALUATE = ("table=T", "truth=T", "--multirun")
+
+
+def replace_verb(monkeypatch: pytest.MonkeyPatch, verb: str, run: Callable[[DictConfig], Any]) -> None:
+    monkeypatch.setattr(import_module(f"hpa_cells.commands.{verb}"), "run", run)
+
+
+def test_a_grid_gets_a_folder_a_run_and_a_table_of_all(
+    hpa_cells: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen: list[tuple[str, str, str]] = []
+
+    def train(cfg: DictConfig) -> float:
+        seen.append((cfg.loss.name, cfg.out, cfg.crop_store))
+        return 0.5 * (cfg.loss.name == "focal")
+
+    replace_verb(monkeypatch, "train", train)
+    ended = hpa_cells("train", f"out={tmp_path / 'all'}", "data.root=D", "loss=bce,focal", "-m")
+    assert ended.status == 0, ended.stderr
+    store = str(tmp_path / "all/training/crops")
+    assert seen == [("bce", f"{tmp_path}/all/0", store), ("focal", f"{tmp_path}/all/1", store)]
+    runs = pd.read_csv(tmp_path / "all/runs.csv")
+    assert (runs["run"].tolist(), runs["score"].tolist()) == ([0, 1], [0, 0.5])
+    assert runs["error"].isna().all()
+    assert set(runs["settings"].iloc[1].split()) == {"data.root=D", "loss=focal"}
+
+
+def test_crops_of_the_users_own_place_stay_there(tmp_path: Path) -> None:
+    cfg = OmegaConf.create({"out": str(tmp_path), "crop_store": "mine"})
+    assert run_numbered(lambda cfg: float(cfg.crop_store == "mine"), cfg, number=3, settings=[]) == 1
+
+
+def test_a_run_that_fails_does_not_stop_the_others(
+    hpa_cells: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    done: list[str] = []
+
+    def run(cfg: DictConfig) -> None:
+        if cfg.ties == "order":
+            raise ValueError("ties are wrong.")
+        done.append(cfg.ties)
+
+    replace_verb(monkeypatch, "evaluate", run)
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    ended = hpa_cells("evaluate", f"out={tmp_path}", "ties=order,average", *EVALUATE)
+    assert (ended.status, done) == (1, ["average"])
+    assert "hpa-cells: run 0 (ties=order table=T truth=T) failed: ties are wrong.\n" in ended.stderr
+    assert "hpa-cells: Runs 0 of the sweep failed; runs.csv" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "HYDRA_FULL_ERROR" not in ended.stderr
+    assert os.environ.get("HYDRA_FULL_ERROR") == before
+    runs = pd.read_csv(tmp_path / "runs.csv").set_index("run")
+    assert runs["error"].fillna("").tolist() == ["ties are wrong.", ""]
+
+    # The same sweep again, without the mistake, has each run in the table once.
+    replace_verb(monkeypatch, "evaluate", lambda cfg: 1.0)
+    assert hpa_cells("evaluate", f"out={tmp_path}", "ties=order,average", *EVALUATE).status == 0
+    runs = pd.read_csv(tmp_path / "runs.csv")
+    assert (runs["run"].tolist(), runs["score"].tolist()) == ([0, 1], [1.0, 1.0])
+
+
+def test_a_fault_of_the_program_and_ctrl_c_end_a_sweep(
+    hpa_cells: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(cfg: DictConfig) -> None:
+        raise KeyError("lost")
+
+    def stop(cfg: DictConfig) -> None:
+        raise KeyboardInterrupt
+
+    replace_verb(monkeypatch, "evaluate", fail)
+    with pytest.raises(KeyError, match="lost"):
+        hpa_cells("evaluate", f"out={tmp_path}", "ties=order,average", *EVALUATE)
+    replace_verb(monkeypatch, "evaluate", stop)
+    assert hpa_cells("evaluate", f"out={tmp_path}", "ties=order,average", *EVALUATE).status == 130
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["out=O", "tta=d4,none", "fusion.cell_wieght=0.3,0.4"], "Did you mean `fusion.cell_weight`"),
+        (["out=O", "tta=d4,none", "no_such=1"], "`no_such` is not a setting of predict."),
+        (["out=O", "tta=d4,d5"], "tta/d5"),
+        (["out=O", "tta=choice(d4,d5)", "fusion=cell,mean"], "tta/d5"),
+        (["out=O", "tta=d4,none", "fusion=cell,maen"], "fusion/maen"),
+        (["out=O", "hydra/sweeper=optna"], "hydra/sweeper/optna"),
+        (["out=a,b", "tta=d4"], "`out=a,b` gives several folders: give one"),
+        (["tta=d4,none"], "Setting `out` is required"),
+    ],
+)
+def test_a_misspelt_sweep_is_refused_in_our_own_words(
+    hpa_cells: Program, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    def work(cfg: object) -> None:
+        raise AssertionError("began")
+
+    replace_verb(monkeypatch, "predict", work)
+    ended = hpa_cells("predict", "fields=F", "model=M", *arguments, "--multirun")
+    assert ended.status == 2
+    assert ended.stderr.startswith("hpa-cells: ")
+    assert message in ended.stderr
+    assert "HYDRA_FULL_ERROR" not in ended.stderr
+
+
+def test_without_optuna_its_extra_is_named(hpa_cells: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hpa_cells.commands.sweep.find_spec", lambda name: None)
+    ended = hpa_cells("train", "out=O", "data.root=D", "hydra/sweeper=search", "--multirun")
+    assert (ended.status, ended.stderr) == (
+        2,
+        "hpa-cells: hydra/sweeper=search is a search by Optuna: install hpa-cells[sweep].\n",
+    )
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_optuna_searches_by_what_a_run_returns_and_goes_on_where_it_stopped(
+    hpa_cells: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    seen: dict[str, tuple[float, str]] = {}
+
+    def train(cfg: DictConfig) -> float:
+        if len(seen) == 1 and cfg.out not in seen:
+            seen[cfg.out] = (float("nan"), cfg.loss.name)
+            raise ValueError("out of luck.")
+        # These are as the command line has them: a file of two words, and nothing.
+        assert (cfg.data.groups_file, cfg.about) == (None, "two words, one comma")
+        seen[cfg.out] = (cfg.optimizer.lr, cfg.loss.name)
+        return -abs(cfg.optimizer.lr - 0.003) + 0.001 * (cfg.loss.name == "focal")
+
+    replace_verb(monkeypatch, "train", train)
+    search = (
+        *("hydra/sweeper=search", "optimizer.lr=tag(log,interval(1e-4,1e-2))", "loss=bce,focal"),
+        *("hydra.sweeper.n_trials=4", "data.root=D", "data.groups_file=null", "about='two words, one comma'"),
+        *(f"out={tmp_path}", "--multirun"),
+    )
+    ended = hpa_cells("train", *search)
+    assert ended.status == 1
+    assert "Runs 1 of the sweep failed" in ended.stderr
+    assert len({lr for lr, _ in seen.values()}) == 4
+    best = yaml.safe_load((tmp_path / "optimization_results.yaml").read_text())
+    runs = pd.read_csv(tmp_path / "runs.csv")
+    assert len(runs) == 4
+    assert best["best_value"] == pytest.approx(runs["score"].max())
+    assert (
+        f"optimizer.lr={best['best_params']['optimizer.lr']}" in runs.loc[runs["score"].idxmax(), "settings"]
+    )
+
+    # The same command proposes the same first runs: of a real training, finished ones answer at once.
+    first = runs["settings"].iloc[0]
+    seen.clear()
+    hpa_cells("train", *search)
+    assert pd.read_csv(tmp_path / "runs.csv")["settings"].iloc[0] == first
