@@ -65,7 +65,7 @@ class Places:
     @property
     def review(self) -> Path:
         """What `explore` writes."""
-        return self.out / f"review-{self.seed}"
+        return self.out / f"doubtful-{self.seed}"
 
     @property
     def test(self) -> Path:

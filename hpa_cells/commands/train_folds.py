@@ -27,6 +27,7 @@ from hpa_cells.prediction import (
 )
 from hpa_cells.table import Provenance, TableWriter
 from hpa_cells.training.labelled import DataSettings, LabelledFields, find_labelled_fields
+from hpa_cells.training.method import MethodSettings
 
 if TYPE_CHECKING:
     import torch
@@ -51,9 +52,16 @@ def train_folds(cfg: DictConfig, train: Callable[[DictConfig], float]) -> float:
 
     Raises
     ------
+    ValueError
+        If the method learns no labels.
     FieldsFailedError
         If fields could not be predicted; all others are in the table.
     """
+    if not to_settings(MethodSettings, cfg.method).learns_labels:
+        raise ValueError(
+            "cross_fit=true asks models for labels of fields that they have not seen, but this method learns no labels: "
+            "set cross_fit=false, or choose another method."
+        )
     folds = [_of_fold(cfg, fold) for fold in range(cfg.data.num_folds)]
     scores = [train(each.copy()) for each in folds]
     OmegaConf.resolve(cfg)

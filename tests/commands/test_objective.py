@@ -193,3 +193,13 @@ def test_mistakes_are_told_in_one_line(root: Path, tmp_path: Path, hpa_cells: Pr
     assert ended.status == 1
     assert "leaves nothing to mix" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_what_learns_no_labels_is_not_asked_out_of_fold(
+    root: Path, tmp_path: Path, hpa_cells: Program
+) -> None:
+    settings = ("method=self_supervised", "cross_fit=true")
+    ended = hpa_cells("train", *overrides(root, tmp_path / "model", *settings))
+    assert ended.status == 1
+    assert "this method learns no labels" in ended.stderr
+    assert not list((tmp_path / "model").glob("fold-*"))

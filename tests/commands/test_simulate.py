@@ -97,7 +97,7 @@ def test_field_labels_of_truth_and_table_agree(made: Path) -> None:
 
 
 def test_labels_and_truth_of_2018(tmp_path: Path) -> None:
-    simulate(tmp_path, "fields=8", "class_set=hpa2018", "recipe.class_floor=0.04")
+    simulate(tmp_path, "fields=16", "class_set=hpa2018", "recipe.class_floor=0.04")
     assert (tmp_path / "train.csv").read_text().splitlines()[0] == "Id,Target"
     table, truth = read_label_table(tmp_path / "train.csv"), read_table(tmp_path / "truth")
     assert table.class_set.name == truth.class_set.name == "hpa2018"
