@@ -59,7 +59,7 @@ def train_folds(cfg: DictConfig, train: Callable[[DictConfig], float]) -> float:
     """
     if not to_settings(MethodSettings, cfg.method).learns_labels:
         raise ValueError(
-            "cross_fit=true asks models for labels of fields that they have not seen, but this method learns no labels: "
+            "cross_fit=true asks models for labels of fields they have not seen, but this method learns no labels: "
             "set cross_fit=false, or choose another method."
         )
     folds = [_of_fold(cfg, fold) for fold in range(cfg.data.num_folds)]
