@@ -75,6 +75,7 @@ METHODS = {
     "second round": Method(SECOND_ROUND, teacher="folds of naive"),
     "oracle": Method(("method=oracle", "cell_labels={truth}")),
     "shipped": Method(None),
+    "one_vs_rest, shipped": Method(("heads=one_vs_rest", "method=dual_head", "init=shipped")),
     "naive, shipped": Method(("method=naive", *FROM_SHIPPED)),
     "second round, shipped": Method((*SECOND_ROUND, *FROM_SHIPPED), teacher="shipped"),
     "oracle, shipped": Method(("method=oracle", "cell_labels={truth}", *FROM_SHIPPED)),

@@ -106,14 +106,18 @@ def test_no_process_outlives_the_first(drawn: Any, tmp_path: Path) -> None:
         text=True,
         env=os.environ | meeting | {"LOCAL_RANK": "1", "HPA_CELLS_JOINS": "1"},
     )
-    assert other.stdin is not None
-    other.stdin.write(settings + "\n")
-    other.stdin.flush()
-    # It gets ready, and then waits for the first one, which never comes.
-    with pytest.raises(subprocess.TimeoutExpired):
-        other.wait(1.0)
-    other.stdin.close()
-    assert other.wait(60) == 1
+    try:
+        assert other.stdin is not None
+        other.stdin.write(settings + "\n")
+        other.stdin.flush()
+        # It gets ready, and then waits for the first one, which never comes.
+        with pytest.raises(subprocess.TimeoutExpired):
+            other.wait(1.0)
+        other.stdin.close()
+        assert other.wait(60) == 1
+    finally:
+        other.kill()
+        other.wait()
     assert not (tmp_path / "two").exists()
 
 
