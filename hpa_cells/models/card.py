@@ -37,7 +37,7 @@ Scores of whole fields, since only their labels are known; locations of single c
 
 ## Classes
 
-A class is called present in a field at or above its threshold, which gave the best F1 on fields that the model had not seen.
+A class is called present in a field at or above its threshold: the best by F1 on fields that the model had not seen.
 
 {classes}
 
