@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from importlib import import_module
@@ -41,6 +42,15 @@ def test_a_grid_gets_a_folder_a_run_and_a_table_of_all(
     assert (runs["run"].tolist(), runs["score"].tolist()) == ([0, 1], [0, 0.5])
     assert runs["error"].isna().all()
     assert set(runs["settings"].iloc[1].split()) == {"data.root=D", "loss=focal"}
+
+
+def test_every_run_may_speak(hpa_cells: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    log = logging.getLogger("hpa_cells.commands.evaluate")
+    replace_verb(monkeypatch, "evaluate", lambda cfg: log.info("Scored with %s.", cfg.ties))
+    ended = hpa_cells("evaluate", f"out={tmp_path}", "ties=order,average", *EVALUATE)
+    said = [line for line in ended.stderr.splitlines() if "Scored" in line]
+    assert said == ["INFO Scored with order.", "INFO Scored with average."]
+    assert not log.disabled
 
 
 def test_crops_of_the_users_own_place_stay_there(tmp_path: Path) -> None:
