@@ -64,8 +64,8 @@ class Method:
     cross_fit: int = 0
 
 
-# What is known already is forgotten at the rate that suits random weights.
-FROM_SHIPPED = ("init=shipped", "optimizer.lr=1.0e-3")
+# What is known already is forgotten at the rate, and in the time, that suit random weights.
+FROM_SHIPPED = ("init=shipped", "optimizer.lr=1.0e-3", "trainer.max_steps=300")
 SECOND_ROUND = ("method=oracle", "soft_labels=posterior")
 METHODS = {
     "naive": Method(("method=naive",)),
@@ -144,8 +144,7 @@ def main() -> None:
     arguments = parser.parse_intermixed_args()
     places = Places(fields=arguments.fields, out=arguments.out, num_fields=arguments.num_fields)
     find_cells(places)
-    if arguments.num_fields is not None:
-        pd.read_csv(places.fields / "train.csv").head(arguments.num_fields).to_csv(places.labels, index=False)
+    choose_fields(places)
     rows = []
     for seed in arguments.seeds:
         for method in arguments.methods:
@@ -162,6 +161,12 @@ def main() -> None:
 def hpa_cells(*arguments: object) -> None:
     program = "from hpa_cells.commands.app import main; main()"
     subprocess.run([sys.executable, "-c", program, *map(str, arguments)], check=True)
+
+
+def choose_fields(places: Places) -> None:
+    """Write the labels of the first fields, where not all are to be learned from."""
+    if places.num_fields is not None:
+        pd.read_csv(places.fields / "train.csv").head(places.num_fields).to_csv(places.labels, index=False)
 
 
 def find_cells(places: Places) -> None:

@@ -14,6 +14,7 @@ _PATHS: Final = frozenset(
     {
         *("out", "fields", "model", "table", "truth", "labels", "check", "sample_submission"),
         *("root", "groups_file", "cell_labels", "crop_store", "folder", "nuclei_folder", "file", "review"),
+        *("embedding_store", "teacher", "teacher_store"),
     }
 )
 

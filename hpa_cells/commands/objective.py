@@ -31,6 +31,22 @@ def check_objective(cfg: DictConfig, augmentation: AugmentationSettings) -> None
     views.check(to_settings(MethodSettings, cfg.method), augmentation)
     to_settings(BagSettings, cfg.bags).check(get_class_set(cfg.data.class_set), view=cfg.view.kind)
     to_settings(AreaWeight, cfg.area_weight)
+    if cfg.frozen_encoder:
+        _check_frozen(cfg)
+
+
+def _check_frozen(cfg: DictConfig) -> None:
+    """Refuse what changes the pixels that a frozen encoder reads once only."""
+    for name, strength in (
+        ("self_supervision.weight", cfg.self_supervision.weight),
+        ("made_up.share", cfg.made_up.share),
+        ("method.consistency", to_settings(MethodSettings, cfg.method).consistency),
+    ):
+        if strength > 0:
+            raise ValueError(
+                f"{name} is {strength}, which needs pixels in every step, but with frozen_encoder=true "
+                "the encoder sees each cell once: set it to 0, or frozen_encoder=false."
+            )
 
 
 def cell_weights(cfg: DictConfig, cells: pd.DataFrame) -> NDArray[np.float32] | None:

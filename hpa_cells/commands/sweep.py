@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Final
 
 import pandas as pd
 from omegaconf import DictConfig
@@ -23,6 +24,8 @@ from hpa_cells.commands.grammar import is_swept
 __all__ = ["RUNS_FILE", "RunFailedError", "errors_left_to_us", "refuse_sweep", "run_numbered"]
 
 RUNS_FILE = "runs.csv"
+# Of what costs much and is the same for runs that ask for the same.
+_STORES: Final = ("crop_store", "embedding_store", "teacher_store")
 _COLUMNS = ("run", "score", "error", "settings")
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 
@@ -70,9 +73,10 @@ def run_numbered(
         As `run` does.
     """
     out = Path(cfg.out)
-    if "crop_store" in cfg:
-        # Where it repeats `out` it does so of that of all: crops are cut once.
-        cfg.crop_store = str(cfg.crop_store)
+    for store in _STORES:
+        if store in cfg:
+            # Where it repeats `out` it does so of that of all: what is in it is made once.
+            cfg[store] = str(cfg[store])
     cfg.out = str(out / str(number))
     row = {"run": number, "settings": " ".join(each for each in settings if not each.startswith("out="))}
     try:

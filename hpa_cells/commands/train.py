@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, replace
+from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,21 @@ from omegaconf import DictConfig, OmegaConf
 from hpa_cells import __version__
 from hpa_cells.atomic import sole_writer
 from hpa_cells.commands.settings import to_settings
+from hpa_cells.commands.training_data import build_data, check_view
 from hpa_cells.commands.training_processes import joined_by_others
-from hpa_cells.commands.training_run import build_trainer, fit, plain, prepare_torch, settings_with_effect
+from hpa_cells.commands.training_run import (
+    build_trainer,
+    fit,
+    plain,
+    prepare_torch,
+    settings_with_effect,
+    training_device,
+)
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
+    from hpa_cells.commands.train_teacher import Teacher
     from hpa_cells.models import CellClassifier, Checkpoint
     from hpa_cells.training.data import BagData
     from hpa_cells.training.module import TrainingModule
@@ -49,14 +59,17 @@ def run(cfg: DictConfig) -> float:
 
 def join(cfg: DictConfig) -> None:
     """Take part in a training of several processes that another one leads; nothing is written."""
+    from hpa_cells.training.embedding import heads_alone
     from hpa_cells.training.run_folder import RunFolder
 
     folder = RunFolder(out=Path(cfg.out))
     trainer, module, data = _build(cfg, folder)
-    fit(trainer, module, data=data, folder=folder)
+    with heads_alone(module.classifier) if cfg.frozen_encoder else nullcontext():
+        fit(trainer, module, data=data, folder=folder)
 
 
 def _train(cfg: DictConfig) -> float:
+    from hpa_cells.commands.train_teacher import find_teacher
     from hpa_cells.models import load_checkpoint, save_checkpoint
     from hpa_cells.training.field_weights import file_hash
     from hpa_cells.training.run_folder import claim_folder
@@ -66,10 +79,16 @@ def _train(cfg: DictConfig) -> float:
         # A person edits that file: with other weights it is another training.
         settings["data"]["review_sha256"] = file_hash(cfg.data.review)
     OmegaConf.resolve(cfg)
+    teacher = find_teacher(cfg)
+    if teacher is not None:
+        # Of the same name, but of other weights, it teaches something else.
+        settings["teacher_sha256"] = teacher.weights_hash
     folder = claim_folder(Path(cfg.out), settings, resume=cfg.resume)
     if folder.is_finished:
         log.info("%s is finished; resume=false trains it again.", folder.out)
         return _score(load_checkpoint(folder.out).provenance)
+    if teacher is not None:
+        cfg.cell_labels = str(_ask_teacher(cfg, folder, teacher))
     classifier, outcome, data = _learn(cfg, folder) if cfg.heads is None else _fit_heads(cfg, folder)
     checkpoint = save_checkpoint(
         folder.out, _describe(cfg, classifier, outcome, data=data, settings=settings)
@@ -90,12 +109,26 @@ def _score(provenance: dict[str, Any]) -> float:
     return float(metrics.get(f"{name}_of_neighbours", metrics[name]))
 
 
+def _ask_teacher(cfg: DictConfig, folder: RunFolder, teacher: Teacher) -> Path:
+    """The teacher's cell table, once all is built that needs no cells: mistakes show before hours are spent."""
+    from hpa_cells.commands.train_teacher import ask_teacher
+    from hpa_cells.commands.training_model import check_steps
+
+    check_steps(cfg, _build_classifier(cfg))
+    build_trainer(cfg, folder)
+    return ask_teacher(cfg, teacher)
+
+
 def _learn(cfg: DictConfig, folder: RunFolder) -> tuple[CellClassifier, Outcome, BagData]:
+    from hpa_cells.training.embedding import heads_alone
+
     trainer, module, data = _build(cfg, folder)
-    with joined_by_others(cfg, trainer.world_size):
-        fit(trainer, module, data=data, folder=folder)
-    _load_best_weights(module, folder)
-    return module.classifier, _validate(cfg, trainer, module, data), data
+    with heads_alone(module.classifier) if cfg.frozen_encoder else nullcontext():
+        with joined_by_others(cfg, trainer.world_size):
+            fit(trainer, module, data=data, folder=folder)
+        _load_best_weights(module, folder)
+        outcome = _validate(cfg, trainer, module, data)
+    return module.classifier, outcome, data
 
 
 def _fit_heads(cfg: DictConfig, folder: RunFolder) -> tuple[CellClassifier, Outcome, BagData]:
@@ -103,7 +136,7 @@ def _fit_heads(cfg: DictConfig, folder: RunFolder) -> tuple[CellClassifier, Outc
 
     check_heads(cfg)
     classifier = _build_classifier(cfg)
-    data = _build_data(cfg)
+    data = build_data(cfg)
     return classifier, train_heads(cfg, folder, classifier, data=data), data
 
 
@@ -112,19 +145,23 @@ def _build(cfg: DictConfig, folder: RunFolder) -> tuple[Trainer, TrainingModule,
     from lightning.pytorch import seed_everything
 
     from hpa_cells.commands.training_model import build_module, check_smallest_batch, check_steps
+    from hpa_cells.training.embedding import embed_cells
     from hpa_cells.training.processes import check_parts
 
     classifier = _build_classifier(cfg)
     check_steps(cfg, classifier)
     trainer = build_trainer(cfg, folder)
-    data = _build_data(cfg)
+    data = build_data(cfg)
+    if cfg.frozen_encoder:
+        data = embed_cells(Path(cfg.embedding_store), classifier, data, device=training_device(cfg))
     check_parts(
         trainer.world_size,
         data.settings,
         training_fields=len(data.training.field_ids),
         validation_fields=len(data.validation.field_ids),
     )
-    check_smallest_batch(cfg, classifier, data, trainer.world_size)
+    if not cfg.frozen_encoder:
+        check_smallest_batch(cfg, classifier, data, trainer.world_size)
     # Random numbers are the same whether cells had to be cut or were there.
     seed_everything(cfg.seed, workers=True, verbose=False)
     return trainer, build_module(cfg, data.training, classifier), data
@@ -139,71 +176,10 @@ def _build_classifier(cfg: DictConfig) -> CellClassifier:
     from hpa_cells.training.augmentation import AugmentationSettings
 
     prepare_torch(cfg)
-    _check_view(cfg)
+    check_view(cfg)
     check_objective(cfg, to_settings(AugmentationSettings, cfg.augmentation))
     seed_everything(cfg.seed, workers=True, verbose=False)
     return build_classifier(cfg)
-
-
-def _check_view(cfg: DictConfig) -> None:
-    """The network can read what it is to see, and the other settings go with it."""
-    from hpa_cells.models import EncoderSettings, check_crop_size, check_feature_map
-    from hpa_cells.training.made_up import MadeUpSettings
-    from hpa_cells.training.method import MethodSettings
-    from hpa_cells.training.view import ViewSettings
-
-    view = to_settings(ViewSettings, cfg.view)
-    view.check(to_settings(MethodSettings, cfg.method), to_settings(MadeUpSettings, cfg.made_up))
-    view.check_cells(cfg.cell_labels, max(cfg.area_weight.border_um2, cfg.area_weight.inner_um2))
-    encoder = to_settings(EncoderSettings, cfg.encoder)
-    if view.field is not None:
-        check_feature_map(encoder, view.stride)
-    else:
-        check_crop_size(encoder, cfg.crops.size_px if view.squares is None else view.squares.size_px)
-
-
-def _build_data(cfg: DictConfig) -> BagData:
-    from hydra.utils import instantiate
-
-    from hpa_cells.cells import CropSettings
-    from hpa_cells.commands.objective import cell_weights
-    from hpa_cells.training.augmentation import AugmentationSettings
-    from hpa_cells.training.bags import BagSettings
-    from hpa_cells.training.cutting import CuttingSettings, cut_fields
-    from hpa_cells.training.data import BagData
-    from hpa_cells.training.labelled import (
-        CellLabels,
-        DataSettings,
-        find_labelled_fields,
-        label_cells,
-        split_folds,
-    )
-    from hpa_cells.training.soft_labels import SoftLabelSettings
-    from hpa_cells.training.view import ViewSettings
-
-    data = to_settings(DataSettings, cfg.data)
-    view, bags = to_settings(ViewSettings, cfg.view), to_settings(BagSettings, cfg.bags)
-    if view.squares is not None:
-        # A model is validated as it predicts.
-        bags = replace(bags, validation_cells_per_field=view.squares.num_predicted)
-    dropouts = to_settings(AugmentationSettings, cfg.augmentation).dropouts
-    fields = find_labelled_fields(data, optional=frozenset(dropouts))
-    cutting = CuttingSettings(
-        segmenter=instantiate(cfg.segmenter),
-        segmenter_settings=plain(cfg.segmenter),
-        view=view.shown(to_settings(CropSettings, cfg.crops)),
-        pixel_size_um=data.pixel_size_um,
-        broken=data.broken,
-        workers=cfg.workers,
-    )
-    store = cut_fields(Path(cfg.crop_store), fields.sources, cutting)
-    rule = to_settings(SoftLabelSettings, cfg.soft_labels)
-    cell_labels = None if cfg.cell_labels is None else CellLabels(table=Path(cfg.cell_labels), settings=rule)
-    cells = label_cells(fields, store, cell_labels=cell_labels)
-    cells = replace(cells, cell_weights=cell_weights(cfg, store.cells))
-    called = "squares" if view.squares is not None else "cells"
-    training, validation = split_folds(cells, fields, data.fold, called=called)
-    return BagData(training, validation, bags)
 
 
 def _load_best_weights(module: TrainingModule, folder: RunFolder) -> None:
@@ -241,6 +217,7 @@ def _describe(
     data: BagData,
     settings: dict[str, Any],
 ) -> Checkpoint:
+    from hpa_cells.commands.train_teacher import taught_by
     from hpa_cells.models import Checkpoint
     from hpa_cells.training.augmentation import AugmentationSettings
     from hpa_cells.training.view import ViewSettings
@@ -265,7 +242,7 @@ def _describe(
                     zip(class_set.keys, data.training.labels.mean(axis=0).round(4).tolist(), strict=True)
                 ),
             },
-            "training": outcome.training,
+            "training": outcome.training | taught_by(settings),
             "metrics": outcome.metrics,
             "settings": settings,
         },

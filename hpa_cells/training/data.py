@@ -27,7 +27,7 @@ from hpa_cells.training.bags import (
     make_plan,
     take_bags,
 )
-from hpa_cells.training.crop_store import CropStore
+from hpa_cells.training.embedding_store import EmbeddingStore
 from hpa_cells.training.field_store import CellStore, FieldStore
 from hpa_cells.training.mixing import BagMixer
 from hpa_cells.training.processes import num_processes, own_part
@@ -51,7 +51,7 @@ class LabelledCells:
     rows_of_field
         For each field the rows of its cells in `store`.
     store
-        The crops, or the fields as a whole.
+        The crops, the fields as a whole, or the embeddings of the cells.
     cell_targets
         (rows of the store, K) float32 in [0, 1], labels of single cells; None where only fields are labelled.
     cell_weights
@@ -64,7 +64,7 @@ class LabelledCells:
     field_ids: tuple[str, ...]
     labels: NDArray[np.bool_]
     rows_of_field: tuple[NDArray[np.int64], ...]
-    store: CellStore
+    store: CellStore | EmbeddingStore
     cell_targets: NDArray[np.float32] | None = None
     cell_weights: NDArray[np.float32] | None = None
     weights: NDArray[np.float64] | None = None
@@ -217,14 +217,14 @@ def _own_bags(plan: BagPlan) -> BagPlan:
     return take_bags(plan, own_part(len(plan.fields))) if num_processes() > 1 else plan
 
 
-def _with_all_cells(settings: BagSettings, store: CellStore) -> BagSettings:
+def _with_all_cells(settings: BagSettings, store: CellStore | EmbeddingStore) -> BagSettings:
     """The same; but of a field that is read as a whole every cell is used, since none costs anything."""
-    if isinstance(store, CropStore):
+    if not isinstance(store, FieldStore):
         return settings
     return replace(settings, cells_per_field=len(store.cells), validation_cells_per_field=len(store.cells))
 
 
-def _read(store: CellStore, plan: BagPlan) -> tuple[Tensor, Tensor | None]:
+def _read(store: CellStore | EmbeddingStore, plan: BagPlan) -> tuple[Tensor, Tensor | None]:
     """Images and masks of a batch, see `Bags`."""
     if isinstance(store, FieldStore):
         images, masks = store.read(plan.rows, plan.bag_index)

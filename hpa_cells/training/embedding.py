@@ -13,7 +13,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,16 +22,20 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
+from torch import nn
 
 from hpa_cells import __version__
 from hpa_cells.atomic import replaced_on_success
 from hpa_cells.models import CellClassifier, model_input
-from hpa_cells.training.data import LabelledCells
+from hpa_cells.training.data import BagData, LabelledCells
+from hpa_cells.training.embedding_store import EmbeddingStore
 from hpa_cells.training.field_store import FieldStore
 
-__all__ = ["FieldEmbeddings", "embed_fields"]
+__all__ = ["FieldEmbeddings", "all_fields", "embed_cells", "embed_fields", "heads_alone"]
 
 _FIELDS_PER_FILE = 16
+# Crops the encoder sees at once.
+_BATCH_CELLS = 128
 _NAME_LENGTH = 32
 
 
@@ -100,11 +105,54 @@ def embed_fields(
     return FieldEmbeddings(means=np.stack(means), sizes=np.array(sizes, dtype=np.int64), files=tuple(files))
 
 
+def embed_cells(folder: Path, classifier: CellClassifier, data: BagData, *, device: torch.device) -> BagData:
+    """The same training and validation, with the embedding of every cell in place of its pixels.
+
+    Parameters
+    ----------
+    folder, classifier, device
+        See `embed_fields`.
+    data
+        Fields for training and validation, of one store.
+    """
+    cells = all_fields(data)
+    embedded = embed_fields(folder, classifier, cells, batch_cells=_BATCH_CELLS, device=device)
+    embeddings = np.full((len(cells.store.cells), classifier.embedding_size), np.nan, dtype=np.float32)
+    embeddings[np.concatenate(cells.rows_of_field)] = np.concatenate(list(embedded.of_cells()))
+    store = EmbeddingStore(cells=cells.store.cells, embeddings=embeddings)
+    return BagData(replace(data.training, store=store), replace(data.validation, store=store), data.settings)
+
+
+@contextmanager
+def heads_alone(classifier: CellClassifier) -> Iterator[None]:
+    """Take the encoder out while heads learn, so that nothing averages, moves or saves what stays as it is."""
+    encoder = classifier.encoder
+    classifier.encoder = nn.Identity()
+    try:
+        yield
+    finally:
+        classifier.encoder = encoder
+
+
+def all_fields(data: BagData) -> LabelledCells:
+    """Those for training and for validation in one order, so that every fold finds what another one embedded."""
+    parts = (data.training, data.validation)
+    together = replace(
+        data.training,
+        field_ids=tuple(field_id for part in parts for field_id in part.field_ids),
+        labels=np.concatenate([part.labels for part in parts]),
+        rows_of_field=tuple(rows for part in parts for rows in part.rows_of_field),
+        weights=None,
+    )
+    return together.take(np.argsort(together.field_ids))
+
+
 Pixels = tuple[NDArray[np.uint8], NDArray[np.int32] | None]
 
 
 def _read(cells: LabelledCells, rows: NDArray[np.int64]) -> Pixels:
     """What the network sees of the cells of a field: crops, or the field with its masks."""
+    assert not isinstance(cells.store, EmbeddingStore)
     if isinstance(cells.store, FieldStore):
         return cells.store.read(rows, np.zeros(len(rows), dtype=np.int64))
     return cells.store.read(rows), None

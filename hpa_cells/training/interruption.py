@@ -1,4 +1,4 @@
-"""Ctrl-C during training: the step under way is finished and its state saved before the training ends."""
+"""Ctrl-C during training: the step under way, and a validation that is due, are finished and the state is saved."""
 
 from __future__ import annotations
 
@@ -50,10 +50,7 @@ class SaveOnInterrupt(Checkpoint):
     @override
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Save, if the user asked for a stop."""
-        # Several processes must agree, and save together.
-        if trainer.strategy.reduce_boolean_decision(self._requested, all=False):
-            trainer.save_checkpoint(self._path)
-            self._is_saved = True
+        self._save_if_requested(trainer)
 
     @override
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
@@ -61,9 +58,9 @@ class SaveOnInterrupt(Checkpoint):
         self._stop_if_saved(trainer)
 
     @override
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop, where validation comes before another batch."""
-        self._stop_if_saved(trainer)
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save, where validation comes before another batch: a training that goes on would leave it out."""
+        self._save_if_requested(trainer)
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -79,6 +76,12 @@ class SaveOnInterrupt(Checkpoint):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Give Ctrl-C its meaning back."""
         self._restore()
+
+    def _save_if_requested(self, trainer: Trainer) -> None:
+        # Several processes must agree, and save together.
+        if trainer.strategy.reduce_boolean_decision(self._requested, all=False):
+            trainer.save_checkpoint(self._path)
+            self._is_saved = True
 
     def _stop_if_saved(self, trainer: Trainer) -> None:
         if self._is_saved:

@@ -32,6 +32,7 @@ __all__ = [
     "MakeOptimizer",
     "MakeScheduler",
     "TrainingModule",
+    "classify_bags",
     "macro_average_precision",
     "parameter_groups",
 ]
@@ -137,7 +138,14 @@ class TrainingModule(LightningModule):
     @override
     def training_step(self, batch: Bags, batch_idx: int) -> Tensor:
         """Loss of one batch."""
-        total, terms = self._of_crops(batch) if batch.masks is None else self._of_fields(batch, batch.masks)
+        total: Tensor
+        if batch.is_embedded:
+            terms = self.loss(self.classifier.classify(batch.images, batch.bag_index), batch)
+            total = terms.total
+        elif batch.masks is None:
+            total, terms = self._of_crops(batch)
+        else:
+            total, terms = self._of_fields(batch, batch.masks)
         # That of the whole batch: of its processes each weighs the same.
         size = total_over_processes(len(batch.field_labels), self.device)
         whole: dict[str, Any] = {"on_epoch": True, "batch_size": size, "sync_dist": True}
@@ -205,7 +213,7 @@ class TrainingModule(LightningModule):
     @override
     def validation_step(self, batch: Bags, batch_idx: int) -> None:
         """Scores of the fields of one batch."""
-        outputs = self(model_input(batch.images, self.device), batch.bag_index, batch.masks)
+        outputs = classify_bags(self.classifier, batch)
         terms = self.loss(outputs, batch)
         size = total_over_processes(len(batch.field_labels), self.device)
         self.log("val/loss", terms.total, batch_size=size, sync_dist=True)
@@ -231,6 +239,15 @@ class TrainingModule(LightningModule):
         optimizer = self._make_optimizer(parameter_groups(self))
         scheduler = self._make_scheduler(optimizer, num_steps=int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def classify_bags(classifier: CellClassifier, bags: Bags) -> CellOutputs:
+    """What the model says of a batch that is on its device, as it is: nothing is augmented."""
+    if bags.is_embedded:
+        return classifier.classify(bags.images, bags.bag_index)
+    outputs = classifier(model_input(bags.images, bags.images.device), bags.bag_index, bags.masks)
+    assert isinstance(outputs, CellOutputs)
+    return outputs
 
 
 def macro_average_precision(probabilities: NDArray[np.float32], labels: NDArray[np.bool_]) -> float:

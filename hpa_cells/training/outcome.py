@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from hpa_cells.classes import ClassSet
 from hpa_cells.metrics import average_precision_per_class, macro_f1, multilabel_scores, tuned_thresholds
-from hpa_cells.models import CellClassifier, model_input
+from hpa_cells.models import CellClassifier
 from hpa_cells.training.bags import Bags
-from hpa_cells.training.module import FieldScores, macro_average_precision
+from hpa_cells.training.module import FieldScores, classify_bags, macro_average_precision
 from hpa_cells.training.neighbours import field_means, neighbour_votes
 
 __all__ = ["Outcome", "load_best_weights", "neighbour_precision", "score_fields", "validation_metrics"]
@@ -59,9 +59,7 @@ def score_fields(
     scores = FieldScores()
     for batch in batches:
         moved = batch.to(device)
-        images = model_input(moved.images, device)
-        _, probabilities = classifier.probabilities(images, moved.bag_index, moved.masks)
-        scores.add(probabilities, moved.field_labels)
+        scores.add(classify_bags(classifier, moved).field_logits.float().sigmoid(), moved.field_labels)
     return scores.arrays()
 
 
@@ -72,7 +70,7 @@ def neighbour_precision(classifier: CellClassifier, batches: Iterable[Bags], dev
     means = FieldScores()
     for batch in batches:
         moved = batch.to(device)
-        outputs = classifier(model_input(moved.images, device), moved.bag_index, moved.masks)
+        outputs = classify_bags(classifier, moved)
         means.add(
             field_means(outputs.embeddings, moved.bag_index, len(moved.field_labels)), moved.field_labels
         )

@@ -27,17 +27,17 @@ def replace_verb(monkeypatch: pytest.MonkeyPatch, verb: str, run: Callable[[Dict
 def test_a_grid_gets_a_folder_a_run_and_a_table_of_all(
     hpa_cells: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    seen: list[tuple[str, str, str]] = []
+    seen: list[tuple[str, ...]] = []
 
     def train(cfg: DictConfig) -> float:
-        seen.append((cfg.loss.name, cfg.out, cfg.crop_store))
+        seen.append((cfg.loss.name, cfg.out, cfg.crop_store, cfg.embedding_store, cfg.teacher_store))
         return 0.5 * (cfg.loss.name == "focal")
 
     replace_verb(monkeypatch, "train", train)
     ended = hpa_cells("train", f"out={tmp_path / 'all'}", "data.root=D", "loss=bce,focal", "-m")
     assert ended.status == 0, ended.stderr
-    store = str(tmp_path / "all/training/crops")
-    assert seen == [("bce", f"{tmp_path}/all/0", store), ("focal", f"{tmp_path}/all/1", store)]
+    stores = [str(tmp_path / "all/training" / name) for name in ("crops", "embeddings", "teacher")]
+    assert seen == [("bce", f"{tmp_path}/all/0", *stores), ("focal", f"{tmp_path}/all/1", *stores)]
     runs = pd.read_csv(tmp_path / "all/runs.csv")
     assert (runs["run"].tolist(), runs["score"].tolist()) == ([0, 1], [0, 0.5])
     assert runs["error"].isna().all()

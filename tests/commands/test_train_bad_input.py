@@ -313,7 +313,7 @@ def test_out_of_fold_scores_come_from_the_device_of_the_training(
         asked.append(name)
         return torch.device("cpu")
 
-    monkeypatch.setattr("hpa_cells.commands.train_folds.pick_device", pick_device)
+    monkeypatch.setattr("hpa_cells.prediction.pick_device", pick_device)
     fits = ["cross_fit=true", "data.num_folds=2", *QUICK]
     drawn.train(tmp_path / "cpu", *fits)
     drawn.train(tmp_path / "auto", *fits, "trainer.accelerator=auto")

@@ -109,6 +109,13 @@ def test_dropouts_name_the_channels_that_may_be_missing() -> None:
     assert AugmentationSettings(**NOTHING).dropouts == {}
 
 
+@pytest.mark.parametrize("change", [name for name, value in EVERYTHING.items() if value])
+def test_crops_keep_the_layout_that_is_fast(crops: Tensor, change: str) -> None:
+    fast = crops.contiguous(memory_format=torch.channels_last)
+    changed = augment(fast, **{change: EVERYTHING[change]})
+    assert changed.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_all_together_stay_in_range_and_repeat_with_the_seed(crops: Tensor) -> None:
     results = []
     for _ in range(2):

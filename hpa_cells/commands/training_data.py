@@ -1,0 +1,79 @@
+"""The data of a training: labelled cells as the network is to see them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
+
+from hpa_cells.commands.settings import to_settings
+from hpa_cells.commands.training_run import plain
+
+if TYPE_CHECKING:
+    from hpa_cells.training.data import BagData
+
+__all__ = ["build_data", "check_view"]
+
+
+def check_view(cfg: DictConfig) -> None:
+    """The network can read what it is to see, and the other settings go with it."""
+    from hpa_cells.models import EncoderSettings, check_crop_size, check_feature_map
+    from hpa_cells.training.made_up import MadeUpSettings
+    from hpa_cells.training.method import MethodSettings
+    from hpa_cells.training.view import ViewSettings
+
+    view = to_settings(ViewSettings, cfg.view)
+    view.check(to_settings(MethodSettings, cfg.method), to_settings(MadeUpSettings, cfg.made_up))
+    view.check_cells(cfg.cell_labels, max(cfg.area_weight.border_um2, cfg.area_weight.inner_um2))
+    encoder = to_settings(EncoderSettings, cfg.encoder)
+    if view.field is not None:
+        check_feature_map(encoder, view.stride)
+    else:
+        check_crop_size(encoder, cfg.crops.size_px if view.squares is None else view.squares.size_px)
+
+
+def build_data(cfg: DictConfig) -> BagData:
+    """Find the labelled fields, find and cut their cells, and deal them out to training and validation."""
+    from hydra.utils import instantiate
+
+    from hpa_cells.cells import CropSettings
+    from hpa_cells.commands.objective import cell_weights
+    from hpa_cells.training.augmentation import AugmentationSettings
+    from hpa_cells.training.bags import BagSettings
+    from hpa_cells.training.cutting import CuttingSettings, cut_fields
+    from hpa_cells.training.data import BagData
+    from hpa_cells.training.labelled import (
+        CellLabels,
+        DataSettings,
+        find_labelled_fields,
+        label_cells,
+        split_folds,
+    )
+    from hpa_cells.training.soft_labels import SoftLabelSettings
+    from hpa_cells.training.view import ViewSettings
+
+    data = to_settings(DataSettings, cfg.data)
+    view, bags = to_settings(ViewSettings, cfg.view), to_settings(BagSettings, cfg.bags)
+    if view.squares is not None:
+        # A model is validated as it predicts.
+        bags = replace(bags, validation_cells_per_field=view.squares.num_predicted)
+    dropouts = to_settings(AugmentationSettings, cfg.augmentation).dropouts
+    fields = find_labelled_fields(data, optional=frozenset(dropouts))
+    cutting = CuttingSettings(
+        segmenter=instantiate(cfg.segmenter),
+        segmenter_settings=plain(cfg.segmenter),
+        view=view.shown(to_settings(CropSettings, cfg.crops)),
+        pixel_size_um=data.pixel_size_um,
+        broken=data.broken,
+        workers=cfg.workers,
+    )
+    store = cut_fields(Path(cfg.crop_store), fields.sources, cutting)
+    rule = to_settings(SoftLabelSettings, cfg.soft_labels)
+    cell_labels = None if cfg.cell_labels is None else CellLabels(table=Path(cfg.cell_labels), settings=rule)
+    cells = label_cells(fields, store, cell_labels=cell_labels)
+    cells = replace(cells, cell_weights=cell_weights(cfg, store.cells))
+    called = "squares" if view.squares is not None else "cells"
+    training, validation = split_folds(cells, fields, data.fold, called=called)
+    return BagData(training, validation, bags)
