@@ -53,8 +53,7 @@ class Method:
     settings
         Overrides of `experiment=weak_supervision`; None for the model in the package as it is.
     teacher
-        A method whose scores of the training fields are the cell labels; one that is cross-fitted gives those of its
-        folds that have not seen a field.
+        A method whose scores of the training fields are the cell labels, see the setting of that name of `train`.
     cross_fit
         Number of folds to train one model each of; 0 trains one model in all.
     """
@@ -66,6 +65,8 @@ class Method:
 
 # What is known already is forgotten at the rate, and in the time, that suit random weights.
 FROM_SHIPPED = ("init=shipped", "optimizer.lr=1.0e-3", "trainer.max_steps=300")
+# A step sees as many cells as one of crops does.
+WHOLE_FIELDS = ("bags.fields_per_batch=8",)
 SECOND_ROUND = ("method=oracle", "soft_labels=posterior")
 METHODS = {
     "naive": Method(("method=naive",)),
@@ -77,6 +78,10 @@ METHODS = {
     "shipped": Method(None),
     "one_vs_rest, shipped": Method(("heads=one_vs_rest", "method=dual_head", "init=shipped")),
     "naive, shipped": Method(("method=naive", *FROM_SHIPPED)),
+    "naive, made-up cells, shipped": Method(("method=naive", "made_up.share=0.15", *FROM_SHIPPED)),
+    "dual_head, shipped": Method(("method=dual_head", *FROM_SHIPPED)),
+    "mask_pooled, shipped": Method(("method=mask_pooled", *WHOLE_FIELDS, *FROM_SHIPPED)),
+    "cell_cam, shipped": Method(("method=cell_cam", *WHOLE_FIELDS, *FROM_SHIPPED)),
     "second round, shipped": Method((*SECOND_ROUND, *FROM_SHIPPED), teacher="shipped"),
     "oracle, shipped": Method(("method=oracle", "cell_labels={truth}", *FROM_SHIPPED)),
 }
@@ -112,17 +117,13 @@ class Places:
 
     def model(self, method: str, seed: int) -> Path:
         """Checkpoint of a method."""
+        if METHODS[method].settings is None:
+            return Path("shipped")
         return self.out / "models" / self._file_name(method, seed)
 
     def run(self, method: str, seed: int, masks: str) -> Path:
         """Cell table of a method on ``true`` or ``found`` masks."""
         return self.out / "runs" / f"{self._file_name(method, seed)}-{masks}"
-
-    def teacher(self, method: str, seed: int) -> Path:
-        """Cell table of what a method says of the training fields."""
-        if METHODS[method].cross_fit:
-            return self.model(method, seed) / "out_of_fold"
-        return self.out / "runs" / f"{self._file_name(method, seed)}-training"
 
     def _file_name(self, method: str, seed: int) -> str:
         name = f"{method.replace(', ', '-').replace(' ', '_')}-{seed}"
@@ -222,14 +223,8 @@ def train(places: Places, name: str, seed: int, settings: list[str]) -> None:
     if method.settings is not None:
         start = time.perf_counter()
         hpa_cells(
-            *(
-                "train",
-                "experiment=weak_supervision",
-                f"out={out}",
-                f"data.root={places.fields}",
-                f"seed={seed}",
-            ),
-            *(f"data.labels=[{places.labels}]", "data.unmatched=drop"),
+            *("train", "experiment=weak_supervision", f"out={out}", f"seed={seed}"),
+            *(f"data.root={places.fields}", f"data.labels=[{places.labels}]", "data.unmatched=drop"),
             *("segmenter=precomputed", f"segmenter.folder={places.masks('train')}"),
             *(f"crop_store={places.out / 'crops'}", *own_settings(places, method, seed), *settings),
         )
@@ -239,7 +234,10 @@ def train(places: Places, name: str, seed: int, settings: list[str]) -> None:
         segmenter = ["segmenter=precomputed", f"segmenter.folder={places.masks('test')}"]
         if masks == "true":
             segmenter = ["segmenter=cell_table", f"segmenter.folder={places.fields / 'truth_test'}"]
-        predict(places, "test", name, seed, places.run(name, seed, masks), segmenter)
+        hpa_cells(
+            *("predict", f"fields={places.fields / 'test'}", f"model={places.model(name, seed)}"),
+            *(f"out={places.run(name, seed, masks)}", "embeddings=false", *segmenter),
+        )
 
 
 def own_settings(places: Places, method: Method, seed: int) -> list[str]:
@@ -247,18 +245,11 @@ def own_settings(places: Places, method: Method, seed: int) -> list[str]:
     if method.cross_fit:
         settings += ["cross_fit=true", f"data.num_folds={method.cross_fit}"]
     if method.teacher is not None:
-        table = places.teacher(method.teacher, seed)
-        if not METHODS[method.teacher].cross_fit:
-            segmenter = ["segmenter=precomputed", f"segmenter.folder={places.masks('train')}"]
-            predict(places, "train", method.teacher, seed, table, segmenter)
-        settings.append(f"cell_labels={table}")
+        settings += [
+            f"teacher={places.model(method.teacher, seed)}",
+            f"teacher_store={places.out / 'teachers'}",
+        ]
     return settings
-
-
-def predict(places: Places, part: str, name: str, seed: int, out: Path, segmenter: list[str]) -> None:
-    model = "shipped" if METHODS[name].settings is None else places.model(name, seed)
-    fields = places.fields / part
-    hpa_cells("predict", f"fields={fields}", f"model={model}", f"out={out}", "embeddings=false", *segmenter)
 
 
 def score(places: Places, method: str, seed: int, masks: str) -> pd.DataFrame:

@@ -41,8 +41,8 @@ def check_heads(cfg: DictConfig) -> None:
     Raises
     ------
     ValueError
-        If cells shall learn from labels of their own, fields are not the mean of their cells or have no head, or there
-        are too few folds to choose by.
+        If cells shall learn from labels of their own, fields are not the mean of their cells or have no head,
+        there are too few folds to choose by, or a setting would have no effect.
     """
     to_settings(OneVsRestSettings, cfg.heads)
     if cfg.frozen_encoder:
@@ -65,11 +65,29 @@ def check_heads(cfg: DictConfig) -> None:
             f"cell_labels is {cfg.cell_labels}, but heads=one_vs_rest learns from labels of fields: leave it out, or "
             "train with heads=null."
         )
+    _check_without_effect(cfg)
     if cfg.data.num_folds < 3:
         raise ValueError(
             f"data.num_folds is {cfg.data.num_folds}: heads=one_vs_rest needs 3 or more, one for validation and two to "
             "choose strengths by."
         )
+
+
+def _check_without_effect(cfg: DictConfig) -> None:
+    """Refuse what changes batches, which there are none of."""
+    for name, value in (
+        ("bags.mosaic", cfg.bags.mosaic),
+        ("bags.cutmix", cfg.bags.cutmix),
+        ("area_weight.border_um2", cfg.area_weight.border_um2),
+        ("area_weight.inner_um2", cfg.area_weight.inner_um2),
+        ("made_up.share", cfg.made_up.share),
+        ("self_supervision.weight", cfg.self_supervision.weight),
+    ):
+        if value > 0:
+            raise ValueError(
+                f"{name} is {value}, which heads=one_vs_rest knows nothing of: set it to 0, or train with "
+                "frozen_encoder=true in place of heads."
+            )
 
 
 def train_heads(cfg: DictConfig, folder: RunFolder, classifier: CellClassifier, *, data: BagData) -> Outcome:
