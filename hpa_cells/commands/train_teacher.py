@@ -127,12 +127,13 @@ def _check_student(cfg: DictConfig) -> None:
         )
     if cfg.heads is not None:
         raise ValueError(
-            f"teacher is {cfg.teacher}, but heads=one_vs_rest learns from labels of fields: leave it out, or train "
-            "with heads=null."
+            f"teacher is {cfg.teacher}, but heads=one_vs_rest learns from labels of fields: set method=dual_head "
+            "without a teacher, or train with heads=null."
         )
     if cfg.view.kind == "squares":
         raise ValueError(
-            f"teacher is {cfg.teacher}, but view=squares knows no cells: leave it out, or choose another view."
+            f"teacher is {cfg.teacher}, but view=squares knows no cells: set method=naive without a teacher, or "
+            "choose another view."
         )
     method = to_settings(MethodSettings, cfg.method)
     if method.cell_weight == 0:
@@ -202,7 +203,7 @@ def _check_classes(cfg: DictConfig, class_set: str) -> None:
     if class_set != cfg.data.class_set:
         raise ValueError(
             f"teacher is {cfg.teacher}, of class set {class_set}, the data are of {cfg.data.class_set}: choose a "
-            f"teacher of these classes, or data={class_set}."
+            f"teacher of these classes, a method without one (method=naive, method=dual_head), or data={class_set}."
         )
 
 

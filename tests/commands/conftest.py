@@ -56,6 +56,7 @@ class Drawn:
             f"data.root={self.root}",
             f"out={out}",
             f"crop_store={self.root / 'crops'}",
+            "method=dual_head",
             "data.pixel_size_um=0.5",
             "segmenter=cell_table",
             f"segmenter.folder={self.root / 'truth'}",

@@ -48,6 +48,7 @@ def overrides(root: Path, out: Path, *more: str) -> list[str]:
         f"data.root={root}",
         f"out={out}",
         f"crop_store={root / 'crops'}",
+        "method=dual_head",
         "data.pixel_size_um=0.5",
         "encoder.options={channels:[4,4,8,8],stem_width:4}",
         "crops.size_px=16",
