@@ -34,18 +34,18 @@ check: lint types test
 demo: install
 	$(HPA) simulate out=$(DEMO)/fields recipe=demo fields=200 test_fields=60 recipe.seed=$(SEED)
 	$(HPA) segment out=$(DEMO)/masks fields=$(DEMO)/fields/test
-	for method in naive dual_head oracle; do \
+	for method in naive second_round oracle; do \
 		$(HPA) train out=$(DEMO)/models/$$method experiment=demo_$$method data.root=$(DEMO)/fields \
-			crop_store=$(DEMO)/crops seed=$(SEED) && \
+			crop_store=$(DEMO)/crops embedding_store=$(DEMO)/embeddings seed=$(SEED) && \
 		$(HPA) predict out=$(DEMO)/runs/$$method model=$(DEMO)/models/$$method fields=$(DEMO)/fields/test \
-			segmenter=precomputed segmenter.folder=$(DEMO)/masks fusion=product || exit 1; \
+			segmenter=precomputed segmenter.folder=$(DEMO)/masks || exit 1; \
 	done
-	$(HPA) export out=$(DEMO)/submission.csv table=$(DEMO)/runs/dual_head format=kaggle2021
-	$(HPA) report out=$(DEMO)/report table=$(DEMO)/runs/dual_head fields=$(DEMO)/fields/test \
+	$(HPA) export out=$(DEMO)/submission.csv table=$(DEMO)/runs/second_round format=kaggle2021
+	$(HPA) report out=$(DEMO)/report table=$(DEMO)/runs/second_round fields=$(DEMO)/fields/test \
 		truth=$(DEMO)/fields/truth_test
 	$(HPA) evaluate out=$(DEMO)/scores truth=$(DEMO)/fields/truth_test \
-		'table=[$(DEMO)/runs/naive,$(DEMO)/runs/dual_head,$(DEMO)/runs/oracle]'
-	@echo "Look at $(DEMO)/report/report.html and $(DEMO)/submission.csv; the cell table is $(DEMO)/runs/dual_head."
+		'table=[$(DEMO)/runs/naive,$(DEMO)/runs/second_round,$(DEMO)/runs/oracle]'
+	@echo "Look at $(DEMO)/report/report.html and $(DEMO)/submission.csv; the cell table is $(DEMO)/runs/second_round."
 
 lock:
 	PYTHONPATH=.uv $(PYTHON) -m uv pip compile --quiet --upgrade pyproject.toml --group dev --universal --python-version 3.11 \

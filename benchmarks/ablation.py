@@ -13,7 +13,6 @@ differences is said of pairs of the same seed. OUT may be that of weak_supervisi
 
 from __future__ import annotations
 
-import argparse
 import logging
 import re
 from collections.abc import Iterator
@@ -26,7 +25,16 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
-from weak_supervision import RARE, Places, choose_fields, find_cells, hpa_cells, interval, scored
+from weak_supervision import (
+    RARE,
+    Places,
+    find_cells,
+    hpa_cells,
+    interval,
+    parse_arguments,
+    places_of,
+    scored,
+)
 
 from hpa_cells.commands import train
 from hpa_cells.commands.settings import compose
@@ -138,21 +146,12 @@ class Bench:
     def folder(self, *parts: object) -> Path:
         """Under ``OUT/ablation``."""
         name = "-".join(re.sub(r"\W+", "_", str(part)) for part in parts)
-        return self.places.out / f"ablation{self.places.num_fields or ''}" / name
+        return self.places.out / f"ablation{self.places.subset}" / name
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("fields", type=Path, metavar="SIM", help="what `hpa-cells simulate` wrote")
-    parser.add_argument("out", type=Path, help="folder for masks, models and scores")
-    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=list(PARTS))
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--fields", type=int, dest="num_fields", help="number to learn from (default: all)")
-    parser.add_argument("settings", nargs="*", help="of all trainings, such as optimizer.lr=1e-3")
-    arguments = parser.parse_intermixed_args()
-    bench = prepare(Places(fields=arguments.fields, out=arguments.out, num_fields=arguments.num_fields))
+    arguments = parse_arguments(__doc__, parts=list(PARTS))
+    bench = prepare(places_of(arguments))
     logging.getLogger("hpa_cells").setLevel(logging.WARNING)
     rows = []
     names = [name for part in arguments.parts for name in PARTS[part]]
@@ -169,7 +168,6 @@ def main() -> None:
 def prepare(places: Places) -> Bench:
     """Find the cells and let the encoder see them."""
     find_cells(places)
-    choose_fields(places)
     tables = {}
     for name, part, segmenter, folder in (
         ("true", "test", "cell_table", places.fields / "truth_test"),

@@ -4,6 +4,7 @@ hpa-cells simulate out=SIM recipe=benchmark fields=750 test_fields=300
 python benchmarks/weak_supervision.py SIM OUT                                  # all methods, three seeds
 python benchmarks/weak_supervision.py SIM OUT --methods naive oracle --seeds 0 # some
 python benchmarks/weak_supervision.py SIM OUT --fields 300                     # learning from the first 300 fields
+python benchmarks/weak_supervision.py SIM OUT --wrong-labels 0.1               # a tenth has the labels of others
 python benchmarks/weak_supervision.py SIM OUT trainer.max_steps=200            # with other settings of every training
 
 A fifth of the training fields chooses weights and thresholds, the test fields are for these figures only. All
@@ -24,13 +25,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from label_review import first_fields, swap_labels
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
 from hpa_cells.cells import cell_rows, field_row
-from hpa_cells.fields import merge_label_tables, read_label_table
+from hpa_cells.fields import merge_label_tables, read_label_table, write_label_table
 from hpa_cells.masks import paint_labels
 from hpa_cells.metrics import (
     CHALLENGE_IOU,
@@ -95,16 +97,19 @@ class Places:
 
     fields: Path
     out: Path
-    num_fields: int | None
+    num_fields: int | None = None
+    wrong_share: float = 0.0
+
+    @property
+    def subset(self) -> str:
+        """What sets these labels apart from those of all fields as they are."""
+        few = "" if self.num_fields is None else f"-{self.num_fields}_fields"
+        return few + (f"-{self.wrong_share}_wrong" if self.wrong_share else "")
 
     @property
     def labels(self) -> Path:
         """Labels of the fields to learn from and to choose by."""
-        return (
-            self.fields / "train.csv"
-            if self.num_fields is None
-            else self.out / f"first_{self.num_fields}.csv"
-        )
+        return self.out / f"labels{self.subset}.csv" if self.subset else self.fields / "train.csv"
 
     @property
     def truth(self) -> Path:
@@ -128,24 +133,13 @@ class Places:
     def _file_name(self, method: str, seed: int) -> str:
         name = f"{method.replace(', ', '-').replace(' ', '_')}-{seed}"
         # The model in the package learns from none of them.
-        whole = self.num_fields is None or METHODS[method].settings is None
-        return name if whole else f"{name}-{self.num_fields}_fields"
+        return name if METHODS[method].settings is None else f"{name}{self.subset}"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("fields", type=Path, metavar="SIM", help="what `hpa-cells simulate` wrote")
-    parser.add_argument("out", type=Path, help="folder for masks, models and scores")
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--fields", type=int, dest="num_fields", help="number to learn from (default: all)")
-    parser.add_argument("settings", nargs="*", help="of all trainings, such as trainer.max_steps=200")
-    arguments = parser.parse_intermixed_args()
-    places = Places(fields=arguments.fields, out=arguments.out, num_fields=arguments.num_fields)
+    arguments = parse_arguments(__doc__, methods=list(METHODS))
+    places = places_of(arguments)
     find_cells(places)
-    choose_fields(places)
     rows = []
     for seed in arguments.seeds:
         for method in arguments.methods:
@@ -153,9 +147,7 @@ def main() -> None:
             rows += [score(places, method, seed, masks) for masks in MASKS]
     rows += without_training(places, arguments.methods[0], arguments.seeds[0])
     scores = pd.concat(rows, ignore_index=True)
-    scores.to_csv(
-        places.out / f"scores{'' if places.num_fields is None else places.num_fields}.csv", index=False
-    )
+    scores.to_csv(places.out / f"scores{places.subset}.csv", index=False)
     show(scores)
 
 
@@ -164,10 +156,40 @@ def hpa_cells(*arguments: object) -> None:
     subprocess.run([sys.executable, "-c", program, *map(str, arguments)], check=True)
 
 
-def choose_fields(places: Places) -> None:
-    """Write the labels of the first fields, where not all are to be learned from."""
-    if places.num_fields is not None:
-        pd.read_csv(places.fields / "train.csv").head(places.num_fields).to_csv(places.labels, index=False)
+def places_of(arguments: argparse.Namespace) -> Places:
+    """Where everything lies, with the labels written that some are left out of or wrong in."""
+    places = Places(
+        fields=arguments.fields,
+        out=arguments.out,
+        num_fields=arguments.num_fields,
+        wrong_share=arguments.wrong_labels,
+    )
+    if places.subset:
+        table = first_fields(read_label_table(places.fields / "train.csv"), places.num_fields)
+        places.out.mkdir(parents=True, exist_ok=True)
+        write_label_table(swap_labels(table, places.wrong_share, seed=0), places.labels)
+    return places
+
+
+def parse_arguments(description: str | None, **choices: list[str]) -> argparse.Namespace:
+    """What both comparisons may be asked; `choices` are lists of names, all by default."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("fields", type=Path, metavar="SIM", help="what `hpa-cells simulate` wrote")
+    parser.add_argument("out", type=Path, help="folder for masks, models and scores")
+    for name, each in choices.items():
+        parser.add_argument(f"--{name}", nargs="+", default=each, choices=each)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--fields", type=int, dest="num_fields", help="number to learn from (default: all)")
+    parser.add_argument(
+        "--wrong-labels",
+        type=float,
+        default=0.0,
+        help="share of the training fields that get the labels of others (default: %(default)s)",
+    )
+    parser.add_argument("settings", nargs="*", help="of all trainings, such as trainer.max_steps=200")
+    return parser.parse_intermixed_args()
 
 
 def find_cells(places: Places) -> None:
