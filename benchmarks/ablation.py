@@ -31,6 +31,7 @@ from weak_supervision import (
     find_cells,
     hpa_cells,
     interval,
+    of_common_classes,
     parse_arguments,
     places_of,
     scored,
@@ -316,14 +317,21 @@ def show(scores: pd.DataFrame) -> None:
     """One row a part: mAP with its 95 % interval over seeds, and the difference to the base, seed by seed."""
     for masks, own in scores.groupby("masks", sort=False):
         table = Table(title=f"2021 metric on {masks} masks, simulated", title_justify="left")
-        for column in ("", "mAP", "above the base", *RARE):
+        for column in ("", "mAP", "of common classes", "these above the base", *RARE):
             table.add_column(column, justify="left" if not column else "right", no_wrap=True)
-        of_seed = own.groupby(["method", "seed"], sort=False)[ScoreColumn.AP].mean().unstack("seed")
+        of_all, of_seed = (
+            rows.groupby(["method", "seed"], sort=False)[ScoreColumn.AP].mean().unstack("seed")
+            for rows in (own, of_common_classes(own))
+        )
         for name, values in of_seed.iterrows():
             per_class = own[own.method == name].groupby(ScoreColumn.CLASS_KEY)[ScoreColumn.AP].mean()
             gain = values - of_seed.loc["naive"] if "naive" in of_seed.index else values * np.nan
             table.add_row(
-                str(name), interval(values), interval(gain), *(f"{per_class[key]:.3f}" for key in RARE)
+                str(name),
+                interval(of_all.loc[name]),
+                interval(values),
+                interval(gain),
+                *(f"{per_class[key]:.3f}" for key in RARE),
             )
         Console(width=140).print(table)
 
