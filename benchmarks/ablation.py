@@ -333,7 +333,7 @@ def show(scores: pd.DataFrame) -> None:
                 interval(gain),
                 *(f"{per_class[key]:.3f}" for key in RARE),
             )
-        Console(width=140).print(table)
+        Console(width=160).print(table)
 
 
 if __name__ == "__main__":

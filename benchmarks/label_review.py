@@ -145,7 +145,8 @@ def swap_labels(true: LabelTable, share: float, seed: int) -> LabelTable:
     while len(circle) > 1 and (true.labels[circle[0]] == true.labels[circle[-1]]).all():
         circle.pop()
     labels = true.labels.copy()
-    labels[circle] = true.labels[np.roll(circle, 1)]
+    rows = np.array(circle, dtype=np.int64)
+    labels[rows] = true.labels[np.roll(rows, 1)]
     return replace(true, labels=labels)
 
 

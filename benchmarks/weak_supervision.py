@@ -370,7 +370,7 @@ def show(scores: pd.DataFrame) -> None:
                 *(f"{per_class[key]:.3f}" for key in RARE),
                 f"{own['seconds'].median() / 60:.1f}" if own["seconds"].notna().any() else "",
             )
-        Console(width=140).print(table)
+        Console(width=160).print(table)
 
 
 def of_common_classes(scores: pd.DataFrame) -> pd.DataFrame:

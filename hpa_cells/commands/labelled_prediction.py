@@ -86,7 +86,12 @@ def predict_labelled(
             follow("predict", _answers(cfg, questions, writer), failures, num_fields=todo)
         finally:
             write_failures(table, failures)
-    refuse_failures(table, _without_broken(cfg, table, failures), num_fields=num_fields)
+    refuse_failures(
+        table,
+        _without_broken(cfg, table, failures),
+        num_fields=num_fields,
+        cure="Broken fields are left out with data.broken=drop.",
+    )
 
 
 def _answers(

@@ -9,6 +9,8 @@ from omegaconf import DictConfig
 
 from hpa_cells.classes import get_class_set
 from hpa_cells.commands.settings import to_settings
+from hpa_cells.models import PoolingSettings
+from hpa_cells.models.pooling import build_pooling
 from hpa_cells.prediction import AreaWeight
 from hpa_cells.table import Column
 from hpa_cells.training.augmentation import AugmentationSettings
@@ -25,14 +27,30 @@ def check_objective(cfg: DictConfig, augmentation: AugmentationSettings) -> None
     Raises
     ------
     ValueError
-        See `SelfSupervisionSettings.check`, `BagSettings.check` and `AreaWeight`.
+        See `SelfSupervisionSettings.check`, `BagSettings.check` and `AreaWeight`; or if labels would be without effect.
     """
     views = to_settings(SelfSupervisionSettings, cfg.self_supervision)
     views.check(to_settings(MethodSettings, cfg.method), augmentation)
     to_settings(BagSettings, cfg.bags).check(get_class_set(cfg.data.class_set), view=cfg.view.kind)
     to_settings(AreaWeight, cfg.area_weight)
+    _check_labels(cfg)
     if cfg.frozen_encoder:
         _check_frozen(cfg)
+
+
+def _check_labels(cfg: DictConfig) -> None:
+    """Refuse what no label would reach."""
+    if cfg.soft_labels.rule != "as_they_are" and cfg.cell_labels is None and cfg.teacher is None:
+        raise ValueError(
+            f"soft_labels.rule is {cfg.soft_labels.rule}, but no cell has labels of its own: give teacher= or "
+            "cell_labels=, or choose another method (method=naive, method=dual_head)."
+        )
+    pooling = build_pooling(to_settings(PoolingSettings, cfg.pooling), 1, 1)
+    if to_settings(MethodSettings, cfg.method).field_weight == 0 and any(True for _ in pooling.parameters()):
+        raise ValueError(
+            f"pooling.name is {cfg.pooling.name}, which learns from labels of fields, but method.field_weight is 0: "
+            "set it above 0, choose method=dual_head or method=mask_pooled, or pooling=mean."
+        )
 
 
 def _check_frozen(cfg: DictConfig) -> None:

@@ -22,8 +22,8 @@ def follow(verb: str, outcomes: Iterable[object], failures: list[Failure], *, nu
             progress.advance()
 
 
-def refuse_failures(out: Path, failures: Sequence[Failure], *, num_fields: int) -> None:
-    """End a command of which some fields failed.
+def refuse_failures(out: Path, failures: Sequence[Failure], *, num_fields: int, cure: str = "") -> None:
+    """End a command of which some fields failed; `cure` is a further sentence on what may be done.
 
     Raises
     ------
@@ -34,4 +34,5 @@ def refuse_failures(out: Path, failures: Sequence[Failure], *, num_fields: int) 
         raise FieldsFailedError(
             f"{len(failures)} of {num_fields} fields failed; see {out / FAILURES_FILE}. "
             f"The first: {failures[0].error} The same command keeps the others and tries these again."
+            f"{cure and ' '}{cure}"
         )

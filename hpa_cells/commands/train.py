@@ -20,6 +20,7 @@ from hpa_cells.commands.training_run import (
     fit,
     plain,
     prepare_torch,
+    set_switches,
     settings_with_effect,
     training_device,
 )
@@ -45,6 +46,7 @@ def run(cfg: DictConfig) -> float:
     That is the macro average precision of its fields, of a segmenter the F1 of its cells and nuclei, and with
     `cross_fit` the mean over the folds: what a sweep may search by.
     """
+    set_switches(cfg)
     with sole_writer(Path(cfg.out)):
         if cfg.segmentation is not None:
             from hpa_cells.commands.train_segmenter import train_segmenter

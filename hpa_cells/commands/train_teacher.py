@@ -18,9 +18,11 @@ from hpa_cells.commands.settings import to_settings
 from hpa_cells.commands.teacher_answers import SHARDS, read_answers
 from hpa_cells.commands.train_folds import OUT_OF_FOLD
 from hpa_cells.commands.training_run import plain
+from hpa_cells.fields import FieldSource
 from hpa_cells.models import SHIPPED, Ensemble, load_models
 from hpa_cells.table import Provenance
 from hpa_cells.training.augmentation import AugmentationSettings
+from hpa_cells.training.cutting import fields_fingerprint
 from hpa_cells.training.labelled import DataSettings, find_labelled_fields
 from hpa_cells.training.method import MethodSettings
 
@@ -43,11 +45,14 @@ class Teacher:
         Those to ask, which answer as one; None for the folds of a cross-fit, whose answers are there.
     table
         Folder of the cell table with the answers, which `ask_teacher` completes.
+    provenance
+        Of that table: other files of the fields are another one. None for the folds.
     """
 
     weights_hash: str
     models: Ensemble | None
     table: Path
+    provenance: Provenance | None = None
 
 
 def find_teacher(cfg: DictConfig) -> Teacher | None:
@@ -100,17 +105,10 @@ def ask_teacher(cfg: DictConfig, teacher: Teacher) -> Path:
     """
     if teacher.models is None:
         return teacher.table
-    # Only what the student and its teachers can do without, a field may lack.
-    dropouts = to_settings(AugmentationSettings, cfg.augmentation).dropouts
-    optional = frozenset(dropouts) & teacher.models.optional_channels
-    fields = find_labelled_fields(to_settings(DataSettings, cfg.data), optional=optional)
-    predict_labelled(
-        cfg,
-        teacher.table,
-        [Question(sources=fields.sources, models=teacher.models)],
-        provenance=_provenance(cfg, teacher.models),
-    )
-    log.info("%s: what the teacher says of %d fields.", teacher.table, len(fields.sources))
+    assert teacher.provenance is not None
+    question = Question(sources=_sources(cfg, teacher.models), models=teacher.models)
+    predict_labelled(cfg, teacher.table, [question], provenance=teacher.provenance)
+    log.info("%s: what the teacher says of the labelled fields.", teacher.table)
     return teacher.table
 
 
@@ -123,7 +121,8 @@ def _check_student(cfg: DictConfig) -> None:
     """Refuse settings that leave a teacher nothing to say."""
     if cfg.cell_labels is not None:
         raise ValueError(
-            f"teacher is {cfg.teacher} and cell_labels is {cfg.cell_labels}: both label the cells, give one of the two."
+            f"teacher is {cfg.teacher} and cell_labels is {cfg.cell_labels}: both label the cells. For the table set "
+            "method=oracle soft_labels=posterior, which has no teacher; for the teacher leave cell_labels out."
         )
     if cfg.heads is not None:
         raise ValueError(
@@ -188,8 +187,9 @@ def _models(cfg: DictConfig, places: Sequence[str]) -> Teacher:
                 place,
                 ", ".join(sorted(known)),
             )
-    table = Path(cfg.teacher_store) / _fingerprint(_provenance(cfg, models))
-    return Teacher(weights_hash=models.weights_hash, models=models, table=table)
+    provenance = _provenance(cfg, models)
+    table = Path(cfg.teacher_store) / _fingerprint(provenance)
+    return Teacher(weights_hash=models.weights_hash, models=models, table=table, provenance=provenance)
 
 
 def _folds(cfg: DictConfig, folder: Path) -> Teacher:
@@ -218,7 +218,15 @@ def _absolute(places: Sequence[str]) -> set[str]:
     return {str(Path(each).resolve()) for each in places}
 
 
+def _sources(cfg: DictConfig, models: Ensemble) -> list[FieldSource]:
+    """All labelled fields; one may lack what both the student and its teachers can do without."""
+    dropouts = to_settings(AugmentationSettings, cfg.augmentation).dropouts
+    optional = frozenset(dropouts) & models.optional_channels
+    return find_labelled_fields(to_settings(DataSettings, cfg.data), optional=optional).sources
+
+
 def _provenance(cfg: DictConfig, models: Ensemble) -> Provenance:
+    sources = sorted(_sources(cfg, models), key=lambda source: source.field_id)
     return Provenance(
         version=__version__,
         class_set=models.class_set.name,
@@ -228,7 +236,7 @@ def _provenance(cfg: DictConfig, models: Ensemble) -> Provenance:
             "weights_of_teachers": [each.weights_hash for each in models.members],
             "about_models": [each.provenance.get("about") for each in models.members],
             "segmenter": plain(cfg.segmenter),
-            "fields": [str(each) for each in cfg.data.fields],
+            "fields": fields_fingerprint(sources),
             "pixel_size_um": cfg.data.pixel_size_um,
         },
     )

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import warnings
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from omegaconf import DictConfig, OmegaConf
+
+from hpa_cells.commands.settings import to_settings
 
 if TYPE_CHECKING:
     import torch
@@ -14,15 +17,50 @@ if TYPE_CHECKING:
 
     from hpa_cells.training.run_folder import RunFolder
 
-__all__ = ["build_trainer", "fit", "plain", "prepare_torch", "settings_with_effect", "training_device"]
+__all__ = [
+    "build_trainer",
+    "fit",
+    "plain",
+    "prepare_torch",
+    "set_switches",
+    "settings_with_effect",
+    "training_device",
+]
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Switches:
+    """The settings of ``conf/train.yaml`` that are in no group."""
+
+    resume: bool
+    cross_fit: bool
+    frozen_encoder: bool
+    compile: bool
+    seed: int
+    workers: int
+    threads: int | None
+
 
 # Settings that change how fast or how talkative a training is, but not what comes out of it.
 _WITHOUT_EFFECT = (
     *("out", "resume", "crop_store", "embedding_store", "teacher_store"),
     *("workers", "threads", "logger", "hydra"),
 )
+
+
+def set_switches(cfg: DictConfig) -> None:
+    """Give the settings that are in no group their types: ``no`` comes as a word, which would be true.
+
+    Raises
+    ------
+    omegaconf.errors.ValidationError
+        If one is neither true nor false, or no number.
+    """
+    switches = to_settings(_Switches, OmegaConf.masked_copy(cfg, list(_Switches.__slots__)))
+    for name in _Switches.__slots__:
+        cfg[name] = getattr(switches, name)
 
 
 def settings_with_effect(cfg: DictConfig) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from hpa_cells.training.crop_store import ShardPaths, open_store, write_shard
 from hpa_cells.training.field_store import CellStore, open_field_store, write_field_shard
 from hpa_cells.types import CellCrops, Field, FieldView
 
-__all__ = ["CuttingSettings", "cut_fields"]
+__all__ = ["CuttingSettings", "cut_fields", "fields_fingerprint"]
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +147,8 @@ def cut_fields(folder: Path, sources: Sequence[FieldSource], settings: CuttingSe
         ordered[start : start + _FIELDS_PER_SHARD] for start in range(0, len(ordered), _FIELDS_PER_SHARD)
     ]
     jobs = [
-        _Job(sources=chunk, folder=folder, name=_chunk_name(chunk), settings=settings) for chunk in chunks
+        _Job(sources=chunk, folder=folder, name=fields_fingerprint(chunk), settings=settings)
+        for chunk in chunks
     ]
     missing = [job for job in jobs if job.find() is None]
     if missing:
@@ -245,11 +246,11 @@ def _describe(folder: Path, settings: CuttingSettings) -> str:
     return name
 
 
-def _chunk_name(chunk: Sequence[FieldSource]) -> str:
-    """Name of the shard of these fields: another one as soon as one of their files has changed."""
+def fields_fingerprint(fields: Sequence[FieldSource]) -> str:
+    """A name for these fields, in this order: another one as soon as one of their files has changed."""
     files = [
         [source.field_id, channel.color, str(file), file.path.stat().st_size, file.path.stat().st_mtime_ns]
-        for source in chunk
+        for source in fields
         for channel, file in sorted(source.files.items())
     ]
     return _hash(files)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from omegaconf.errors import ValidationError
 
 from hpa_cells.commands.predict import run as predict
 from hpa_cells.commands.settings import compose
@@ -129,3 +130,31 @@ def test_what_needs_pixels_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         frozen(drawn, start, tmp_path / "model", *settings)
+
+
+@pytest.mark.parametrize("name", ["frozen_encoder", "cross_fit", "resume", "compile"])
+def test_a_word_is_no_switch(drawn: Any, tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValidationError, match="'yess' is not a valid bool"):
+        drawn.train(tmp_path / "model", f"{name}=yess")
+    assert not (tmp_path / "model").exists()
+
+
+def test_no_is_false(drawn: Any, start: Path, tmp_path: Path) -> None:
+    drawn.train(tmp_path / "model", f"init={start}", "method=naive", "frozen_encoder=no", "cross_fit=no")
+    before, after = (load_checkpoint(each).model for each in (start, tmp_path / "model"))
+    assert not torch.equal(before.encoder.conv1[0].weight, after.encoder.conv1[0].weight)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (("method=naive", "pooling=gated_attention"), "method.field_weight is 0"),
+        (("method=naive", "soft_labels=posterior"), "no cell has labels of its own"),
+        (("method=second_round", "teacher=null"), "no cell has labels of its own"),
+    ],
+)
+def test_labels_without_effect_are_refused(
+    drawn: Any, tmp_path: Path, settings: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        drawn.train(tmp_path / "model", *settings)

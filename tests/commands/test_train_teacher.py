@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -363,3 +364,43 @@ def test_places_are_paths() -> None:
         "teacher='2021'",
         "teacher=[a,b]",
     ]
+
+
+def test_the_default_is_a_second_round_by_the_model_in_the_package(drawn: Any, tmp_path: Path) -> None:
+    settings = [each for each in drawn.overrides(tmp_path / "model") if not each.startswith("method=")]
+    run(compose("train", settings))
+    checkpoint = load_checkpoint(tmp_path / "model")
+    assert checkpoint.provenance["training"]["teacher"] == "shipped"
+    assert checkpoint.provenance["settings"]["soft_labels"]["rule"] == "calibrated"
+    [table] = (tmp_path / "model/training/teacher").iterdir()
+    assert len(read_table(table).fields) == drawn.num_fields
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["data=hpa2018"], "method=dual_head"),
+        (["view=squares"], "method=naive"),
+        (["heads=one_vs_rest"], "method=dual_head"),
+        (["cell_labels=TABLE"], "method=oracle soft_labels=posterior"),
+    ],
+)
+def test_what_the_default_does_not_go_with_names_the_cure(
+    drawn: Any, tmp_path: Path, settings: list[str], message: str
+) -> None:
+    default = [each for each in drawn.overrides(tmp_path / "model") if not each.startswith("method=")]
+    with pytest.raises(ValueError, match=message):
+        run(compose("train", [*default, *settings]))
+
+
+def test_changed_files_are_asked_about_again(
+    drawn: Any, world: Path, tmp_path: Path, asked: list[str]
+) -> None:
+    own = type(drawn)(tmp_path / "drawn")
+    shutil.copytree(drawn.root, own.root)
+    settings = (f"teacher_store={tmp_path / 'store'}", f"teacher={world / 'model'}")
+    for name, times in (("one", 1), ("two", 1), ("three", 2)):
+        if name == "three":
+            os.utime(own.root / "train" / "f03_green.png", ns=(1, 1))
+        taught(own, tmp_path / name, *settings)
+        assert len(asked) == times * own.num_fields
