@@ -371,7 +371,7 @@ def test_the_default_is_a_second_round_by_the_model_in_the_package(drawn: Any, t
     run(compose("train", settings))
     checkpoint = load_checkpoint(tmp_path / "model")
     assert checkpoint.provenance["training"]["teacher"] == "shipped"
-    assert checkpoint.provenance["settings"]["soft_labels"]["rule"] == "calibrated"
+    assert checkpoint.provenance["settings"]["soft_labels"]["rule"] == "probabilities"
     [table] = (tmp_path / "model/training/teacher").iterdir()
     assert len(read_table(table).fields) == drawn.num_fields
 
