@@ -7,8 +7,8 @@ python benchmarks/weak_supervision.py SIM OUT --fields 300                     #
 python benchmarks/weak_supervision.py SIM OUT --wrong-labels 0.1               # a tenth has the labels of others
 python benchmarks/weak_supervision.py SIM OUT trainer.max_steps=200            # with other settings of every training
 
-A fifth of the training fields chooses weights and thresholds, the test fields are for these figures only. All
-methods have the same encoder and as many cells a step (conf/experiment/weak_supervision.yaml); those that start from the
+A fifth of the training fields chooses weights and thresholds, the test fields are for these figures only. All methods
+have the same encoder and as many cells a step (conf/experiment/weak_supervision.yaml); those that start from the
 model in the package take the same 300 steps, those from random weights the same 600. Cells are found by the default
 segmenter, in training too; the oracle's true labels are moved to the cells found: each has the labels of the true cell
 it covers most, or Negative. Finished trainings are not repeated. Everything is simulated.

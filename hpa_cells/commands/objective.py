@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -45,7 +47,8 @@ def _check_labels(cfg: DictConfig) -> None:
             f"soft_labels.rule is {cfg.soft_labels.rule}, but no cell has labels of its own: give teacher= or "
             "cell_labels=, or choose another method (method=naive, method=dual_head)."
         )
-    pooling = build_pooling(to_settings(PoolingSettings, cfg.pooling), 1, 1)
+    # Exceptions name classes, which this needs nothing of.
+    pooling = build_pooling(replace(to_settings(PoolingSettings, cfg.pooling), exceptions={}), 1, 1)
     if to_settings(MethodSettings, cfg.method).field_weight == 0 and any(True for _ in pooling.parameters()):
         raise ValueError(
             f"pooling.name is {cfg.pooling.name}, which learns from labels of fields, but method.field_weight is 0: "

@@ -122,7 +122,7 @@ def _check_student(cfg: DictConfig) -> None:
     if cfg.cell_labels is not None:
         raise ValueError(
             f"teacher is {cfg.teacher} and cell_labels is {cfg.cell_labels}: both label the cells. For the table set "
-            "method=oracle soft_labels=posterior, which has no teacher; for the teacher leave cell_labels out."
+            "method=oracle soft_labels=probabilities, which has no teacher; for the teacher leave cell_labels out."
         )
     if cfg.heads is not None:
         raise ValueError(

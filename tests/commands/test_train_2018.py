@@ -305,6 +305,7 @@ def test_the_shipped_encoder_and_the_classes_of_2021(root: Path, tmp_path: Path)
         root,
         tmp_path / "model",
         "heads=one_vs_rest",
+        "method=dual_head",
         "data=hpa2021",
         "encoder=small",
         "encoder.options={channels:[32,64,128,256],stem_width:32}",
