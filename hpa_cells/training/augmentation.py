@@ -117,7 +117,7 @@ class Augmentation(nn.Module):
         theta[:, 0, 0] = theta[:, 1, 1] = 1 / factor
         grid = nn.functional.affine_grid(theta, list(crops.shape), align_corners=False)
         zoomed = nn.functional.grid_sample(crops, grid, align_corners=False)
-        # Sampling forgets the layout in memory in which a network on a CPU is nearly twice as fast.
+        # Sampling forgets the layout in memory in which a network on a CPU is 1.4 times as fast.
         return zoomed.contiguous(memory_format=torch.channels_last)
 
     def _gains(self, crops: Tensor) -> Tensor:
