@@ -86,7 +86,7 @@ def _check_without_effect(cfg: DictConfig) -> None:
         if value > 0:
             raise ValueError(
                 f"{name} is {value}, which heads=one_vs_rest knows nothing of: set it to 0, or train with "
-                "frozen_encoder=true in place of heads."
+                "heads=null."
             )
 
 
