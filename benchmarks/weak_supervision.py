@@ -21,6 +21,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -59,11 +60,20 @@ class Method:
         A method whose scores of the training fields are the cell labels, see the setting of that name of `train`.
     cross_fit
         Number of folds to train one model each of; 0 trains one model in all.
+    model_of
+        The method whose models are read, if it is not this one, which then trains none.
+    ensemble
+        Whether the models of all seeds answer as one.
+    reading
+        Overrides of `predict`.
     """
 
-    settings: tuple[str, ...] | None
+    settings: tuple[str, ...] | None = None
     teacher: str | None = None
     cross_fit: int = 0
+    model_of: str | None = None
+    ensemble: bool = False
+    reading: tuple[str, ...] = ()
 
 
 # What is known already is forgotten at the rate, and in the time, that suit random weights.
@@ -78,7 +88,7 @@ METHODS = {
     "folds of naive": Method(("method=naive",), cross_fit=3),
     "second round": Method(SECOND_ROUND, teacher="folds of naive"),
     "oracle": Method(("method=oracle", "cell_labels={truth}")),
-    "shipped": Method(None),
+    "shipped": Method(),
     "one_vs_rest, shipped": Method(("heads=one_vs_rest", "method=dual_head", "init=shipped")),
     "naive, shipped": Method(("method=naive", *FROM_SHIPPED)),
     "naive, made-up cells, shipped": Method(("method=naive", "made_up.share=0.15", *FROM_SHIPPED)),
@@ -87,7 +97,12 @@ METHODS = {
     "cell_cam, shipped": Method(("method=cell_cam", *WHOLE_FIELDS, *FROM_SHIPPED)),
     "second round, shipped": Method((*SECOND_ROUND, *FROM_SHIPPED), teacher="shipped"),
     "oracle, shipped": Method(("method=oracle", "cell_labels={truth}", *FROM_SHIPPED)),
+    "second round, shipped, flips": Method(model_of="second round, shipped", reading=("tta=flips",)),
+    "second round, shipped, d4": Method(model_of="second round, shipped", reading=("tta=d4",)),
+    "second round, shipped, all seeds": Method(model_of="second round, shipped", ensemble=True),
 }
+# Of a cell beside its field, as in the 10th place of 2021 and `fusion=weighted`.
+CELL_WEIGHT = 0.7
 MASKS = ("true", "found")
 RARE = ("mitotic_spindle", "centrosome", "nuclear_bodies")
 # Of a class with fewer true cells one cell decides; the second mean leaves it out.
@@ -125,6 +140,7 @@ class Places:
 
     def model(self, method: str, seed: int) -> Path:
         """Checkpoint of a method."""
+        method = METHODS[method].model_of or method
         if METHODS[method].settings is None:
             return Path("shipped")
         return self.out / "models" / self._file_name(method, seed)
@@ -136,7 +152,7 @@ class Places:
     def _file_name(self, method: str, seed: int) -> str:
         name = f"{method.replace(', ', '-').replace(' ', '_')}-{seed}"
         # The model in the package learns from none of them.
-        return name if METHODS[method].settings is None else f"{name}{self.subset}"
+        return name if method == "shipped" else f"{name}{self.subset}"
 
 
 def main() -> None:
@@ -144,10 +160,15 @@ def main() -> None:
     places = places_of(arguments)
     find_cells(places)
     rows = []
+    alone = [method for method in arguments.methods if not METHODS[method].ensemble]
     for seed in arguments.seeds:
-        for method in arguments.methods:
+        for method in alone:
             train(places, method, seed, arguments.settings)
+            predict(places, method, seed)
             rows += [score(places, method, seed, masks) for masks in MASKS]
+    for method in set(arguments.methods) - set(alone):
+        predict(places, method, arguments.seeds[0], of_seeds=arguments.seeds)
+        rows += [score(places, method, arguments.seeds[0], masks) for masks in MASKS]
     rows += without_training(places, arguments.methods[0], arguments.seeds[0])
     scores = pd.concat(rows, ignore_index=True)
     scores.to_csv(places.out / f"scores{places.subset}.csv", index=False)
@@ -243,25 +264,31 @@ def move_labels(
 
 
 def train(places: Places, name: str, seed: int, settings: list[str]) -> None:
-    """Train a method and read the test fields, by true masks and by those found."""
+    """Train the model of a method, where it has one of its own."""
     method, out = METHODS[name], places.model(name, seed)
-    if method.settings is not None:
-        start = time.perf_counter()
-        hpa_cells(
-            *("train", "experiment=weak_supervision", f"out={out}", f"seed={seed}"),
-            *(f"data.root={places.fields}", f"data.labels=[{places.labels}]", "data.unmatched=drop"),
-            *("segmenter=precomputed", f"segmenter.folder={places.masks('train')}"),
-            *(f"crop_store={places.out / 'crops'}", *own_settings(places, method, seed), *settings),
-        )
-        if not (out / "seconds.json").exists():
-            (out / "seconds.json").write_text(json.dumps(time.perf_counter() - start))
+    if method.settings is None:
+        return
+    start = time.perf_counter()
+    hpa_cells(
+        *("train", "experiment=weak_supervision", f"out={out}", f"seed={seed}"),
+        *(f"data.root={places.fields}", f"data.labels=[{places.labels}]", "data.unmatched=drop"),
+        *("segmenter=precomputed", f"segmenter.folder={places.masks('train')}"),
+        *(f"crop_store={places.out / 'crops'}", *own_settings(places, method, seed), *settings),
+    )
+    if not (out / "seconds.json").exists():
+        (out / "seconds.json").write_text(json.dumps(time.perf_counter() - start))
+
+
+def predict(places: Places, name: str, seed: int, of_seeds: Sequence[int] = ()) -> None:
+    """Read the test fields, by true masks and by those found, with the models of `of_seeds` where these are given."""
+    models = ",".join(str(places.model(name, each)) for each in of_seeds or [seed])
     for masks in MASKS:
         segmenter = ["segmenter=precomputed", f"segmenter.folder={places.masks('test')}"]
         if masks == "true":
             segmenter = ["segmenter=cell_table", f"segmenter.folder={places.fields / 'truth_test'}"]
         hpa_cells(
-            *("predict", f"fields={places.fields / 'test'}", f"model={places.model(name, seed)}"),
-            *(f"out={places.run(name, seed, masks)}", "embeddings=false", *segmenter),
+            *("predict", f"fields={places.fields / 'test'}", f"model=[{models}]"),
+            *(f"out={places.run(name, seed, masks)}", "embeddings=false", *METHODS[name].reading, *segmenter),
         )
 
 
@@ -278,7 +305,7 @@ def own_settings(places: Places, method: Method, seed: int) -> list[str]:
 
 
 def score(places: Places, method: str, seed: int, masks: str) -> pd.DataFrame:
-    """The cell's own score, its product with the field's, and the field's; which is best is for the reader to see."""
+    """The cell's own score, two ways to join it with the field's, and the field's; which is best is for the reader."""
     table = read_table(places.run(method, seed, masks))
     timed = places.model(method, seed) / "seconds.json"
     seconds = json.loads(timed.read_text()) if timed.exists() else np.nan
@@ -287,7 +314,8 @@ def score(places: Places, method: str, seed: int, masks: str) -> pd.DataFrame:
         scored(places, table, confidences, name, masks)
         for name, confidences in (
             (method, cells),
-            (f"{method} x field", cells * field),
+            (f"{method}, fusion=weighted", CELL_WEIGHT * cells + (1 - CELL_WEIGHT) * field),
+            (f"{method}, fusion=product", cells * field),
             (f"{method}: field, every cell", field),
         )
     ]

@@ -93,7 +93,8 @@ def _train(cfg: DictConfig) -> float:
         cfg.cell_labels = str(_ask_teacher(cfg, folder, teacher))
     classifier, outcome, data = _learn(cfg, folder) if cfg.heads is None else _fit_heads(cfg, folder)
     checkpoint = save_checkpoint(
-        folder.out, _describe(cfg, classifier, outcome, data=data, settings=settings)
+        folder.out,
+        _describe(cfg, classifier, outcome, data=data, settings=settings, teacher=teacher),
     )
     log.info(
         "Wrote %s: macro average precision %.3f on %d validation fields.",
@@ -218,8 +219,10 @@ def _describe(
     *,
     data: BagData,
     settings: dict[str, Any],
+    teacher: Teacher | None,
 ) -> Checkpoint:
     from hpa_cells.commands.train_teacher import taught_by
+    from hpa_cells.commands.training_model import name_of_start
     from hpa_cells.models import Checkpoint
     from hpa_cells.training.augmentation import AugmentationSettings
     from hpa_cells.training.view import ViewSettings
@@ -236,7 +239,7 @@ def _describe(
         optional_channels=frozenset(to_settings(AugmentationSettings, cfg.augmentation).dropouts),
         provenance={
             "version": __version__,
-            "about": cfg.about,
+            "about": cfg.about or (None if teacher is None else teacher.about),
             "data": {
                 "training_fields": len(data.training.field_ids),
                 "training_cells" if view.squares is None else "training_squares": data.training.num_cells,
@@ -244,7 +247,7 @@ def _describe(
                     zip(class_set.keys, data.training.labels.mean(axis=0).round(4).tolist(), strict=True)
                 ),
             },
-            "training": outcome.training | taught_by(settings),
+            "training": outcome.training | {"first_weights": name_of_start(cfg)} | taught_by(settings),
             "metrics": outcome.metrics,
             "settings": settings,
         },

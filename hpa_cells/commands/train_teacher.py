@@ -8,11 +8,13 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from time import sleep
 from typing import Any, Final
 
 from omegaconf import DictConfig, OmegaConf
 
 from hpa_cells import __version__
+from hpa_cells.atomic import sole_writer
 from hpa_cells.commands.labelled_prediction import Question, predict_labelled
 from hpa_cells.commands.settings import to_settings
 from hpa_cells.commands.teacher_answers import SHARDS, read_answers
@@ -31,6 +33,7 @@ __all__ = ["Teacher", "ask_teacher", "find_teacher", "taught_by"]
 log = logging.getLogger(__name__)
 
 _CHECKPOINT: Final = "checkpoint.json"
+_SECONDS_BETWEEN_LOOKS: Final = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +56,14 @@ class Teacher:
     models: Ensemble | None
     table: Path
     provenance: Provenance | None = None
+
+    @property
+    def about(self) -> str | None:
+        """What its students are to say of themselves, since its limits are theirs; None if it has nothing to say."""
+        members = () if self.models is None else self.models.members
+        said = {each.provenance.get("about"): None for each in members}
+        known = [each for each in said if each]
+        return " ".join(["Its cells had their labels from models.", *known]) if known else None
 
 
 def find_teacher(cfg: DictConfig) -> Teacher | None:
@@ -89,7 +100,8 @@ def find_teacher(cfg: DictConfig) -> Teacher | None:
 def ask_teacher(cfg: DictConfig, teacher: Teacher) -> Path:
     """The cell table with what the teacher says of all labelled fields, those for validation too.
 
-    Fields that were answered before are not repeated, by whichever training of the same `teacher_store`.
+    Fields that were answered before are not repeated, by whichever training of the same `teacher_store`; where one is
+    asking the same at this moment, its end is awaited.
 
     Parameters
     ----------
@@ -107,7 +119,13 @@ def ask_teacher(cfg: DictConfig, teacher: Teacher) -> Path:
         return teacher.table
     assert teacher.provenance is not None
     question = Question(sources=_sources(cfg, teacher.models), models=teacher.models)
-    predict_labelled(cfg, teacher.table, [question], provenance=teacher.provenance)
+    while True:
+        try:
+            predict_labelled(cfg, teacher.table, [question], provenance=teacher.provenance)
+            break
+        except BlockingIOError:
+            log.info("%s: another training is asking the same; waiting for its end.", teacher.table)
+            _wait_for_end(teacher.table)
     log.info("%s: what the teacher says of the labelled fields.", teacher.table)
     return teacher.table
 
@@ -115,6 +133,16 @@ def ask_teacher(cfg: DictConfig, teacher: Teacher) -> Path:
 def taught_by(settings: dict[str, Any]) -> dict[str, Any]:
     """Name and weights of the teacher from the settings of a training, for its model card; empty where it has none."""
     return {name: settings[name] for name in ("teacher", "teacher_sha256") if settings["teacher"] is not None}
+
+
+def _wait_for_end(folder: Path) -> None:
+    """Return when nobody writes to a folder."""
+    while True:
+        try:
+            with sole_writer(folder):
+                return
+        except BlockingIOError:
+            sleep(_SECONDS_BETWEEN_LOOKS)
 
 
 def _check_student(cfg: DictConfig) -> None:

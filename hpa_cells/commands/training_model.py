@@ -20,7 +20,14 @@ if TYPE_CHECKING:
     from hpa_cells.training.data import BagData, LabelledCells
     from hpa_cells.training.module import TrainingModule
 
-__all__ = ["build_classifier", "build_module", "check_smallest_batch", "check_steps", "first_weights"]
+__all__ = [
+    "build_classifier",
+    "build_module",
+    "check_smallest_batch",
+    "check_steps",
+    "first_weights",
+    "name_of_start",
+]
 
 log = logging.getLogger(__name__)
 
@@ -184,3 +191,16 @@ def first_weights(init: str, encoder: EncoderSettings) -> str:
         return init
     has_own = encoder.weights_file is not None or (encoder.name, encoder.options) != shipped_encoder()
     return "encoder" if has_own else SHIPPED
+
+
+def name_of_start(cfg: DictConfig) -> str:
+    """Where the first weights of the encoder came from, for the model card."""
+    from hpa_cells.models import EncoderSettings
+
+    encoder = to_settings(EncoderSettings, cfg.encoder)
+    start = first_weights(str(cfg.init), encoder)
+    if start != "encoder":
+        return start
+    if encoder.weights_file is not None:
+        return str(encoder.weights_file)
+    return "timm" if encoder.pretrained else "none"

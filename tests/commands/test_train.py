@@ -217,7 +217,9 @@ def test_a_start_that_does_not_fit(root: Path, tmp_path: Path) -> None:
 def test_what_the_fields_are_is_in_the_card(root: Path, tmp_path: Path) -> None:
     train(root, tmp_path / "model", "about=Drawn by a test.", "trainer.max_epochs=1")
     assert load_checkpoint(tmp_path / "model").provenance["about"] == "Drawn by a test."
-    assert "\nDrawn by a test.\n" in (tmp_path / "model" / "README.md").read_text()
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "\nDrawn by a test.\n" in card
+    assert "| first weights | none |" in card
 
 
 def validations(out: Path) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ import pandas as pd
 import pytest
 import torch
 
-from hpa_cells.commands import labelled_prediction
+from hpa_cells.atomic import sole_writer
+from hpa_cells.commands import labelled_prediction, train_teacher
 from hpa_cells.commands.app import FieldsFailedError
 from hpa_cells.commands.grammar import paths_as_typed
 from hpa_cells.commands.predict import run as predict
 from hpa_cells.commands.settings import compose
 from hpa_cells.commands.train import run
-from hpa_cells.models import Checkpoint, load_checkpoint, load_models
+from hpa_cells.models import SHIPPED_MODEL, Checkpoint, load_checkpoint, load_models
 from hpa_cells.prediction import Failure, Finished, predict_fields
 from hpa_cells.table import CellTable, TableWriter, read_table
 
@@ -162,6 +164,20 @@ def test_a_stop_while_the_teacher_is_asked(
         load_checkpoint(tmp_path / "student").weights_hash
         == taught(drawn, tmp_path / "whole", f"teacher={world / 'model'}").weights_hash
     )
+
+
+def test_another_training_is_asking_the_same(
+    drawn: Any, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str]
+) -> None:
+    settings = (f"teacher={world / 'model'}", f"teacher_store={tmp_path / 'store'}")
+    taught(drawn, tmp_path / "first", *settings)
+    [table] = (tmp_path / "store").iterdir()
+    with ExitStack() as other:
+        other.enter_context(sole_writer(table))
+        # It ends while this one waits.
+        monkeypatch.setattr(train_teacher, "sleep", lambda seconds: other.close())
+        taught(drawn, tmp_path / "second", *settings)
+    assert len(asked) == drawn.num_fields
 
 
 def test_another_teacher_is_another_training(drawn: Any, world: Path, tmp_path: Path) -> None:
@@ -371,6 +387,11 @@ def test_the_default_is_a_second_round_by_the_model_in_the_package(drawn: Any, t
     run(compose("train", settings))
     checkpoint = load_checkpoint(tmp_path / "model")
     assert checkpoint.provenance["training"]["teacher"] == "shipped"
+    # A student has the limits of its teacher, and `predict` says so.
+    assert checkpoint.provenance["about"].endswith(
+        "from models. " + load_checkpoint(SHIPPED_MODEL).provenance["about"]
+    )
+    assert checkpoint.provenance["about"] in (tmp_path / "model/README.md").read_text()
     assert checkpoint.provenance["settings"]["soft_labels"]["rule"] == "probabilities"
     [table] = (tmp_path / "model/training/teacher").iterdir()
     assert len(read_table(table).fields) == drawn.num_fields
