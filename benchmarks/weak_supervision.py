@@ -97,6 +97,12 @@ METHODS = {
     "cell_cam, shipped": Method(("method=cell_cam", *WHOLE_FIELDS, *FROM_SHIPPED)),
     "second round, shipped": Method((*SECOND_ROUND, *FROM_SHIPPED), teacher="shipped"),
     "oracle, shipped": Method(("method=oracle", "cell_labels={truth}", *FROM_SHIPPED)),
+    "second round of whole fields, shipped": Method(
+        (*SECOND_ROUND, "view=field", *WHOLE_FIELDS, *FROM_SHIPPED), teacher="shipped"
+    ),
+    "oracle of whole fields, shipped": Method(
+        ("method=oracle", "view=field", "cell_labels={truth}", *WHOLE_FIELDS, *FROM_SHIPPED)
+    ),
     "second round, shipped, flips": Method(model_of="second round, shipped", reading=("tta=flips",)),
     "second round, shipped, d4": Method(model_of="second round, shipped", reading=("tta=d4",)),
     "second round, shipped, all seeds": Method(model_of="second round, shipped", ensemble=True),
