@@ -173,7 +173,7 @@ def build_classifier(cfg: DictConfig) -> CellClassifier:
         encoder_start=encoder,
     )
     if start not in ("encoder", "timm", "none"):
-        earlier = take_over(classifier, start, class_set=class_set.name)
+        earlier = take_over(classifier, start, class_set=class_set.name, heads=cfg.init_heads)
         if earlier.class_set.name != class_set.name:
             log.info(
                 "init=%s has the classes of %s: its encoder is taken over, its heads are not.",

@@ -35,6 +35,7 @@ class _Switches:
     """The settings of ``conf/train.yaml`` that are in no group."""
 
     resume: bool
+    init_heads: bool
     cross_fit: bool
     frozen_encoder: bool
     compile: bool

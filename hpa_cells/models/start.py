@@ -25,7 +25,9 @@ def shipped_encoder() -> tuple[str, dict[str, Any]]:
     return read_encoder(SHIPPED_MODEL)
 
 
-def take_over(classifier: CellClassifier, place: Path | str, *, class_set: str) -> Checkpoint:
+def take_over(
+    classifier: CellClassifier, place: Path | str, *, class_set: str, heads: bool = True
+) -> Checkpoint:
     """Go on from an earlier model: from its encoder and, where the classes are the same, its heads.
 
     Parameters
@@ -36,6 +38,8 @@ def take_over(classifier: CellClassifier, place: Path | str, *, class_set: str) 
         A checkpoint folder, or ``shipped``.
     class_set
         Name of the class set of `classifier`.
+    heads
+        Whether its heads are taken over too.
 
     Returns
     -------
@@ -57,7 +61,7 @@ def take_over(classifier: CellClassifier, place: Path | str, *, class_set: str) 
             f"{own.encoder} with {own.encoder_options}: choose the same `encoder`, or init=none."
         )
     classifier.encoder.load_state_dict(earlier.model.encoder.state_dict())
-    if earlier.class_set.name == class_set:
+    if heads and earlier.class_set.name == class_set:
         classifier.cell_head.load_state_dict(earlier.model.cell_head.state_dict())
         if classifier.field_head is not None:
             # A field is pooled from its cells: what is said of one is the best first guess for the other.

@@ -61,6 +61,16 @@ def test_only_the_heads_learn(drawn: Any, start: Path, tmp_path: Path, settings:
     assert not torch.equal(after.cell_head.weight, before.cell_head.weight)
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_heads_go_on_or_start_anew(drawn: Any, start: Path, tmp_path: Path, kept: bool) -> None:
+    still = ("method=dual_head", "optimizer.lr=1.0e-9", "trainer.max_epochs=1")
+    after = frozen(drawn, start, tmp_path / "model", *still, f"init_heads={kept}")
+    theirs = load_checkpoint(start).model.cell_head.weight
+    assert after.field_head is not None
+    for head in (after.cell_head, after.field_head):
+        assert torch.allclose(head.weight, theirs, atol=1e-5) == kept
+
+
 def test_pixels_are_embedded_once(
     drawn: Any, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,7 +142,7 @@ def test_what_needs_pixels_is_refused(
         frozen(drawn, start, tmp_path / "model", *settings)
 
 
-@pytest.mark.parametrize("name", ["frozen_encoder", "cross_fit", "resume", "compile"])
+@pytest.mark.parametrize("name", ["frozen_encoder", "init_heads", "cross_fit", "resume", "compile"])
 def test_a_word_is_no_switch(drawn: Any, tmp_path: Path, name: str) -> None:
     with pytest.raises(ValidationError, match="'yess' is not a valid bool"):
         drawn.train(tmp_path / "model", f"{name}=yess")

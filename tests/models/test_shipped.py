@@ -84,6 +84,14 @@ def test_the_same_classes_take_over_the_heads_too(field_head: str) -> None:
         torch.testing.assert_close(mine.field_head.state_dict(), shipped.cell_head.state_dict())
 
 
+def test_heads_may_start_anew() -> None:
+    mine = classifier(19)
+    head = mine.cell_head.weight.detach().clone()
+    shipped = take_over(mine, "shipped", class_set=OF_2021, heads=False).model
+    torch.testing.assert_close(mine.encoder.state_dict(), shipped.encoder.state_dict())
+    assert torch.equal(mine.cell_head.weight, head)
+
+
 def test_another_encoder_is_refused() -> None:
     other = classifier(19, encoder_options={"channels": [8, 8, 8, 8], "stem_width": 8})
     with pytest.raises(ValueError, match=r"init=shipped has encoder resnet10t .* or init=none"):
