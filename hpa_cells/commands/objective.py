@@ -41,7 +41,13 @@ def check_objective(cfg: DictConfig, augmentation: AugmentationSettings) -> None
 
 
 def _check_labels(cfg: DictConfig) -> None:
-    """Refuse what no label would reach."""
+    """Refuse what no label would reach, and a method of cells' own labels without any."""
+    method = to_settings(MethodSettings, cfg.method)
+    if method.needs_cell_labels and cfg.cell_labels is None and cfg.teacher is None:
+        raise ValueError(
+            "This method learns from labels of cells, and there are none: give cell_labels=TABLE or teacher=, or "
+            "choose method=naive, which gives every cell the labels of its field."
+        )
     if cfg.soft_labels.rule != "as_they_are" and cfg.cell_labels is None and cfg.teacher is None:
         raise ValueError(
             f"soft_labels.rule is {cfg.soft_labels.rule}, but no cell has labels of its own: give teacher= or "
@@ -49,7 +55,7 @@ def _check_labels(cfg: DictConfig) -> None:
         )
     # Exceptions name classes, which this needs nothing of.
     pooling = build_pooling(replace(to_settings(PoolingSettings, cfg.pooling), exceptions={}), 1, 1)
-    if to_settings(MethodSettings, cfg.method).field_weight == 0 and any(True for _ in pooling.parameters()):
+    if method.field_weight == 0 and any(True for _ in pooling.parameters()):
         raise ValueError(
             f"pooling.name is {cfg.pooling.name}, which learns from labels of fields, but method.field_weight is 0: "
             "set it above 0, choose method=dual_head or method=mask_pooled, or pooling=mean."

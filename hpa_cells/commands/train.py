@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from hpa_cells import __version__
 from hpa_cells.atomic import sole_writer
 from hpa_cells.commands.settings import to_settings
-from hpa_cells.commands.training_data import build_data, check_view
+from hpa_cells.commands.training_data import build_data, check_view, content_hashes
 from hpa_cells.commands.training_processes import joined_by_others
 from hpa_cells.commands.training_run import (
     build_trainer,
@@ -73,13 +73,10 @@ def join(cfg: DictConfig) -> None:
 def _train(cfg: DictConfig) -> float:
     from hpa_cells.commands.train_teacher import find_teacher
     from hpa_cells.models import load_checkpoint, save_checkpoint
-    from hpa_cells.training.field_weights import file_hash
     from hpa_cells.training.run_folder import claim_folder
 
-    settings = settings_with_effect(cfg)
-    if cfg.data.review is not None:
-        # A person edits that file: with other weights it is another training.
-        settings["data"]["review_sha256"] = file_hash(cfg.data.review)
+    # A table of the same name with other labels is another training.
+    settings = settings_with_effect(cfg) | {"sha256_of": content_hashes(cfg)}
     OmegaConf.resolve(cfg)
     teacher = find_teacher(cfg)
     if teacher is not None:

@@ -14,7 +14,7 @@ from hpa_cells import __version__
 from hpa_cells.commands.labelled_prediction import Question, predict_labelled
 from hpa_cells.commands.settings import to_settings
 from hpa_cells.commands.training_run import plain, settings_with_effect
-from hpa_cells.models import Ensemble, load_models
+from hpa_cells.models import SHIPPED, Ensemble, load_models
 from hpa_cells.table import Provenance
 from hpa_cells.training.labelled import DataSettings, find_labelled_fields
 from hpa_cells.training.method import MethodSettings
@@ -41,7 +41,7 @@ def train_folds(cfg: DictConfig, train: Callable[[DictConfig], float]) -> float:
     Raises
     ------
     ValueError
-        If the method learns no labels.
+        If the method learns no labels, or settings of the data are wrong.
     FieldsFailedError
         If fields could not be predicted; all others are in the table.
     """
@@ -49,6 +49,15 @@ def train_folds(cfg: DictConfig, train: Callable[[DictConfig], float]) -> float:
         raise ValueError(
             "cross_fit=true asks models for labels of fields they have not seen, but this method learns no labels: "
             "set cross_fit=false, or choose another method."
+        )
+    # Before hours of training, what is read again after them.
+    resolved = cfg.copy()
+    OmegaConf.resolve(resolved)
+    to_settings(DataSettings, resolved.data)
+    if cfg.teacher not in (None, SHIPPED):
+        log.warning(
+            "%s will be out of fold for these students; their teacher may have learned from any of its fields.",
+            OUT_OF_FOLD,
         )
     folds = [_of_fold(cfg, fold) for fold in range(cfg.data.num_folds)]
     scores = [train(each.copy()) for each in folds]

@@ -24,7 +24,7 @@ from hpa_cells.fields import FieldSource
 from hpa_cells.models import SHIPPED, Ensemble, load_models
 from hpa_cells.table import Provenance
 from hpa_cells.training.augmentation import AugmentationSettings
-from hpa_cells.training.cutting import fields_fingerprint
+from hpa_cells.training.cutting import fields_fingerprint, masks_fingerprint
 from hpa_cells.training.labelled import DataSettings, find_labelled_fields
 from hpa_cells.training.method import MethodSettings
 
@@ -150,7 +150,7 @@ def _check_student(cfg: DictConfig) -> None:
     if cfg.cell_labels is not None:
         raise ValueError(
             f"teacher is {cfg.teacher} and cell_labels is {cfg.cell_labels}: both label the cells. For the table set "
-            "method=oracle soft_labels=probabilities, which has no teacher; for the teacher leave cell_labels out."
+            "method=oracle soft_labels=calibrated, which has no teacher; for the teacher leave cell_labels out."
         )
     if cfg.heads is not None:
         raise ValueError(
@@ -169,8 +169,8 @@ def _check_student(cfg: DictConfig) -> None:
         )
     if cfg.soft_labels.rule == "as_they_are":
         log.warning(
-            "soft_labels=as_they_are takes the scores of the teacher for the truth; soft_labels=posterior adjusts them "
-            "to the labels of the fields."
+            "soft_labels=as_they_are takes the scores of the teacher for the truth; soft_labels=calibrated adjusts "
+            "them to the labels of the fields."
         )
 
 
@@ -264,6 +264,7 @@ def _provenance(cfg: DictConfig, models: Ensemble) -> Provenance:
             "weights_of_teachers": [each.weights_hash for each in models.members],
             "about_models": [each.provenance.get("about") for each in models.members],
             "segmenter": plain(cfg.segmenter),
+            "masks": masks_fingerprint(plain(cfg.segmenter)),
             "fields": fields_fingerprint(sources),
             "pixel_size_um": cfg.data.pixel_size_um,
         },

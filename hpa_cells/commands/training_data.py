@@ -14,7 +14,27 @@ from hpa_cells.commands.training_run import plain
 if TYPE_CHECKING:
     from hpa_cells.training.data import BagData
 
-__all__ = ["build_data", "check_view"]
+__all__ = ["build_data", "check_view", "content_hashes"]
+
+
+def content_hashes(cfg: DictConfig) -> dict[str, list[str]]:
+    """SHA-256 of the files that say what is learned, by setting; people edit them under the same name.
+
+    Raises
+    ------
+    FileNotFoundError
+        If one is missing.
+    """
+    from hpa_cells.training.field_weights import file_hash
+
+    tables = [each if isinstance(each, str) else each.path for each in cfg.data.labels]
+    files = {"data.labels": tables}
+    for name in ("groups_file", "review"):
+        if cfg.data[name] is not None:
+            files[f"data.{name}"] = [cfg.data[name]]
+    if cfg.cell_labels is not None:
+        files["cell_labels"] = sorted(Path(cfg.cell_labels).glob("*.parquet"))
+    return {name: [file_hash(each) for each in paths] for name, paths in files.items()}
 
 
 def check_view(cfg: DictConfig) -> None:

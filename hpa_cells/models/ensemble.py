@@ -119,7 +119,27 @@ def load_models(places: Path | str | Sequence[Path | str]) -> Ensemble:
     """
     named = [places] if isinstance(places, str | Path) else list(places)
     folders = [folder for place in named for folder in _folds_of(checkpoint_folder(place))]
-    return Ensemble(members=tuple(load_checkpoint(folder) for folder in folders))
+    members = tuple(load_checkpoint(folder) for folder in folders)
+    for place in named:
+        _check_folds(Path(place), members, folders)
+    return Ensemble(members=members)
+
+
+def _check_folds(place: Path, members: Sequence[Checkpoint], folders: Sequence[Path]) -> None:
+    """Refuse a folder that has lost some of its folds: the mean of the others would pass for that of all."""
+    folds = [each for each, folder in zip(members, folders, strict=True) if folder.parent == place]
+    wanted = _num_folds(folds[0].provenance) if folds else None
+    if wanted is not None and len(folds) != wanted:
+        raise ValueError(
+            f"{place} has {len(folds)} of {wanted} folds: repeat the command of that training, which goes on, or name "
+            f"those that you want, [{place}/fold-0,...]."
+        )
+
+
+def _num_folds(provenance: dict[str, Any]) -> int | None:
+    """How many there were in the training of a fold; None where it does not say."""
+    settings = provenance.get("settings")
+    return settings["data"]["num_folds"] if isinstance(settings, dict) and "data" in settings else None
 
 
 def _folds_of(folder: Path) -> list[Path]:

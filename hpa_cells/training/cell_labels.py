@@ -15,6 +15,8 @@ from hpa_cells.table import CellTable, Column
 __all__ = ["match_cell_labels"]
 
 _NUM_SHOWN = 5
+# Of two areas of one cell, rounded in two ways.
+_SAME_AREA = 1e-3
 
 
 def match_cell_labels(cells: pd.DataFrame, table: CellTable, class_set: ClassSet) -> NDArray[np.float32]:
@@ -23,7 +25,7 @@ def match_cell_labels(cells: pd.DataFrame, table: CellTable, class_set: ClassSet
     Parameters
     ----------
     cells
-        N rows with ``field_id`` and ``cell_id``.
+        N rows with ``field_id``, ``cell_id`` and, where it is known, ``area_um2``.
     table
         The labels: probabilities, which may be anything from 0 to 1.
     class_set
@@ -36,7 +38,7 @@ def match_cell_labels(cells: pd.DataFrame, table: CellTable, class_set: ClassSet
     Raises
     ------
     ValueError
-        If the table has other classes or lacks one of the cells.
+        If the table has other classes, lacks one of the cells, or has other cells under their ids.
     """
     if table.class_set.name != class_set.name:
         raise ValueError(
@@ -53,4 +55,17 @@ def match_cell_labels(cells: pd.DataFrame, table: CellTable, class_set: ClassSet
             "those of the table. Cut the cells by its own masks with segmenter=cell_table, or by the label "
             "images that it was made from with segmenter=precomputed."
         )
+    if Column.AREA_UM2 in cells and Column.AREA_UM2 in table.cells:
+        _check_areas(cells[Column.AREA_UM2].to_numpy(), table.cells[Column.AREA_UM2].to_numpy()[rows])
     return table.probabilities()[rows]
+
+
+def _check_areas(own: NDArray[np.float64], theirs: NDArray[np.float64]) -> None:
+    """Refuse labels of cells that have the same ids and are others; NaN, of earlier stores, is not known."""
+    others = np.abs(own - theirs) > _SAME_AREA * theirs
+    if others.any():
+        raise ValueError(
+            f"{others.sum()} of {len(own)} cells have another area in the table of cell labels: under the same ids it "
+            "has other cells, or another pixel size. Cut the cells by its own masks with segmenter=cell_table, or by "
+            "the label images that it was made from with segmenter=precomputed."
+        )

@@ -7,7 +7,7 @@ import json
 import logging
 import multiprocessing
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,7 +33,7 @@ from hpa_cells.training.crop_store import ShardPaths, open_store, write_shard
 from hpa_cells.training.field_store import CellStore, open_field_store, write_field_shard
 from hpa_cells.types import CellCrops, Field, FieldView
 
-__all__ = ["CuttingSettings", "cut_fields", "fields_fingerprint"]
+__all__ = ["CuttingSettings", "cut_fields", "fields_fingerprint", "masks_fingerprint"]
 
 log = logging.getLogger(__name__)
 
@@ -236,7 +236,7 @@ def _describe(folder: Path, settings: CuttingSettings) -> str:
     """Name of the folder for these settings; they are written into it for whoever looks."""
     description = {
         "version": __version__,
-        **({"segmenter": settings.segmenter_settings} if settings.finds_cells else {}),
+        **(_segmenter(settings.segmenter_settings) if settings.finds_cells else {}),
         _WAYS[type(settings.view)].name: asdict(settings.view),
         "pixel_size_um": settings.pixel_size_um,
     }
@@ -244,6 +244,19 @@ def _describe(folder: Path, settings: CuttingSettings) -> str:
     with replaced_on_success(folder / name / "settings.json") as temporary:
         temporary.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
     return name
+
+
+def _segmenter(settings: dict[str, Any]) -> dict[str, Any]:
+    masks = masks_fingerprint(settings)
+    return {"segmenter": settings} | ({} if masks is None else {"masks": masks})
+
+
+def masks_fingerprint(segmenter: Mapping[str, Any]) -> str | None:
+    """A name for the masks that a segmenter reads: another one as soon as a file has changed; None if it reads none."""
+    if "folder" not in segmenter:
+        return None
+    found = [(each.name, each.stat()) for each in Path(segmenter["folder"]).glob("*") if each.is_file()]
+    return _hash(sorted([name, stat.st_size, stat.st_mtime_ns] for name, stat in found))
 
 
 def fields_fingerprint(fields: Sequence[FieldSource]) -> str:

@@ -22,6 +22,8 @@ class MethodSettings:
     cell_weight
         Of the loss of each cell against its own label, or its field's where cells have none. 1.0 and 0.1 are
         the weights of the dual head [1]_.
+    needs_cell_labels
+        Whether cells must have labels of their own, from a teacher or a table.
     consistency
         Of the difference between the class activation maps of a field and of its pieces, see `training.cell_cam`; 0
         makes no pieces. The first and third place of the challenge [1]_ took 0.25 to 0.5.
@@ -37,6 +39,7 @@ class MethodSettings:
     field_head: str
     field_weight: float
     cell_weight: float
+    needs_cell_labels: bool = False
     consistency: float = 0.0
     pieces: int = 1
 

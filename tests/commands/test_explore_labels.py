@@ -186,7 +186,7 @@ def test_a_training_leaves_out_what_the_review_says(small_world: Any, tmp_path: 
     train(settings_of_training(small_world, tmp_path, f"data.fold={fold}"))
     whole = load_checkpoint(tmp_path / "model").provenance
     assert whole["settings"]["data"]["review"] is None
-    assert "review_sha256" not in whole["settings"]["data"]
+    assert "data.review" not in whole["settings"]["sha256_of"]
 
     weights = tmp_path / "weights.csv"
     weights.write_text("field_id,weight\nf2,0\n")
@@ -200,7 +200,7 @@ def test_a_training_leaves_out_what_the_review_says(small_world: Any, tmp_path: 
     # The same file is the same training, and is finished; an edited one is another.
     train(settings_of_training(small_world, tmp_path, *review))
     weights.write_text("field_id,weight\nf2,0.5\n")
-    with pytest.raises(ValueError, match=r"holds a training with other settings \(data\.review_sha256: "):
+    with pytest.raises(ValueError, match=r"holds a training with other settings \(sha256_of\.data\.review: "):
         train(settings_of_training(small_world, tmp_path, *review))
 
 
@@ -226,4 +226,4 @@ def test_the_whole_way(small_world: Any, tmp_path: Path, hpa_cells: Callable[...
     weights = tmp_path / "review" / "field_weights.csv"
     train(settings_of_training(small_world, tmp_path, f"data.review={weights}", f"out={tmp_path / 'second'}"))
     settings = json.loads((tmp_path / "second" / "training" / "settings.json").read_text())
-    assert len(settings["data"]["review_sha256"]) == 64
+    assert [len(each) for each in settings["sha256_of"]["data.review"]] == [64]

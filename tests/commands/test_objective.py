@@ -176,6 +176,8 @@ def test_views_beside_labels(root: Path, tmp_path: Path) -> None:
         (["bags.mosaic=0.5", "method=mask_pooled"], "only crops can be mixed"),
         (["bags.mosaic=2"], "bags.mosaic is 2.0"),
         (["area_weight.border_um2=-1"], "area_weight.border_um2 is -1"),
+        (["method=oracle"], "learns from labels of cells, and there are none: .* method=naive"),
+        (["method=second_round", "teacher=null", "soft_labels=as_they_are"], "learns from labels of cells"),
     ],
 )
 def test_what_cannot_be_is_refused_before_any_cell_is_cut(settings: list[str], message: str) -> None:

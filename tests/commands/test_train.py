@@ -214,6 +214,18 @@ def test_a_start_that_does_not_fit(root: Path, tmp_path: Path) -> None:
         train(root, tmp_path / "later", f"init={tmp_path / 'nowhere'}")
 
 
+def test_edited_labels_are_another_training(root: Path, tmp_path: Path) -> None:
+    labels = tmp_path / "train.csv"
+    labels.write_text((root / "train.csv").read_text())
+    settings = (f"data.labels=[{labels}]", "trainer.max_epochs=1")
+    train(root, tmp_path / "model", *settings)
+    train(root, tmp_path / "model", *settings)
+    head, first, *others = labels.read_text().splitlines()
+    labels.write_text("\n".join([head, f"{first.split(',')[0]},0", *others]) + "\n")
+    with pytest.raises(ValueError, match=r"holds a training with other settings \(sha256_of\.data\.labels"):
+        train(root, tmp_path / "model", *settings)
+
+
 def test_what_the_fields_are_is_in_the_card(root: Path, tmp_path: Path) -> None:
     train(root, tmp_path / "model", "about=Drawn by a test.", "trainer.max_epochs=1")
     assert load_checkpoint(tmp_path / "model").provenance["about"] == "Drawn by a test."

@@ -160,7 +160,7 @@ def test_no_is_false(drawn: Any, start: Path, tmp_path: Path) -> None:
     [
         (("method=naive", "pooling=gated_attention"), "method.field_weight is 0"),
         (("method=naive", "soft_labels=posterior"), "no cell has labels of its own"),
-        (("method=second_round", "teacher=null"), "no cell has labels of its own"),
+        (("method=second_round", "teacher=null"), "learns from labels of cells, and there are none"),
     ],
 )
 def test_labels_without_effect_are_refused(

@@ -53,6 +53,15 @@ def test_a_folder_of_folds_stands_for_its_models_in_order(
     assert len(load_models([tmp_path, small_world.model]).members) == 12
 
 
+def test_a_fold_that_is_lost_is_missed(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    of_three = replace(checkpoint, provenance={"settings": {"data": {"num_folds": 3}}})
+    for fold in (0, 2):
+        save_checkpoint(tmp_path / f"fold-{fold}", of_three)
+    with pytest.raises(ValueError, match=r"has 2 of 3 folds: repeat the command of that training"):
+        load_models(tmp_path)
+    assert len(load_models([tmp_path / "fold-0", tmp_path / "fold-2"]).members) == 2
+
+
 def test_thresholds_are_averaged_and_channels_are_what_all_can_miss(checkpoint: Checkpoint) -> None:
     other = replace(
         checkpoint,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,18 @@ def test_labels_are_matched_by_id_not_by_row(table: CellTable) -> None:
 def test_a_cell_without_label_is_named(table: CellTable) -> None:
     with pytest.raises(ValueError, match=r"2 of 3 cells have no label \(field/cell a/1, c/3\).*=cell_table"):
         match_cell_labels(cells_of(("a", 3), ("a", 1), ("c", 3)), table, CLASS_SET)
+
+
+def test_other_cells_of_the_same_ids_are_refused(table: CellTable) -> None:
+    known = replace(table, cells=table.cells.assign(**{Column.AREA_UM2: [100.0, 200.0, 300.0, 400.0, 500.0]}))
+    own = cells_of(("a", 300), ("bb", 300))
+    same = own.assign(**{Column.AREA_UM2: [200.1, 500.0]})
+    np.testing.assert_array_equal(match_cell_labels(same, known, CLASS_SET), table.probabilities()[[1, 4]])
+    other = own.assign(**{Column.AREA_UM2: [200.0, 450.0]})
+    with pytest.raises(ValueError, match=r"1 of 2 cells have another area .*=cell_table"):
+        match_cell_labels(other, known, CLASS_SET)
+    # An earlier store did not note them.
+    match_cell_labels(own.assign(**{Column.AREA_UM2: np.nan}), known, CLASS_SET)
 
 
 def test_other_classes(table: CellTable) -> None:

@@ -120,6 +120,26 @@ def test_a_changed_image_is_cut_again(folder: Path) -> None:
     assert len(store.rows_of_field()["f01"]) == 4
 
 
+def test_cells_of_changed_masks_are_cut_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "masks").mkdir()
+    mask = folder / "masks" / "f01_cells.png"
+    mask.write_bytes(b"one")
+    read: list[str] = []
+
+    def counted(source: cutting.FieldSource, **options: float) -> Field:
+        read.append(source.field_id)
+        return read_field(source, **options)
+
+    monkeypatch.setattr(cutting, "read_field", counted)
+    settings = replace(SETTINGS, segmenter_settings={"folder": str(folder / "masks")})
+    for _ in range(2):
+        cut_fields(folder / "store", find_fields(folder / "fields"), settings)
+    assert len(read) == 5
+    mask.write_bytes(b"another")
+    cut_fields(folder / "store", find_fields(folder / "fields"), settings)
+    assert len(read) == 10
+
+
 def test_two_processes_give_the_same(folder: Path) -> None:
     from hpa_cells.segmentation import Watershed
 
