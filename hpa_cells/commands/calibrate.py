@@ -35,7 +35,7 @@ from hpa_cells.prediction.learning import LearningSettings, learn, score_held_ou
 from hpa_cells.prediction.scores_file import write_learned_fusion
 from hpa_cells.report.reliability import write_reliability_figure
 
-__all__ = ["run"]
+__all__ = ["run", "warnings_of"]
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +90,21 @@ def run(cfg: DictConfig) -> None:
     tables = reliability_tables(validation, held_out, learned, num_bins=plain.num_bins)
     _write(out, learned, tables)
     _show(tables, learned, Console())
+    for warning in warnings_of(tables):
+        log.warning("%s", warning)
+
+
+def warnings_of(tables: Mapping[str, ReliabilityTables]) -> Iterator[str]:
+    """Say where fields left out are read worse than without all this: there were too few to learn from."""
+    for part, each in tables.items():
+        before, after = each.means["mean_brier_before"], each.means["mean_brier_after"]
+        if after > before:
+            yield (
+                f"Calibrated scores of {part} are further from the truth than before (Brier score {after:.4f}, before "
+                f"{before:.4f}): learn from more fields, or use calibration=none."
+            )
+        if "mean_ap_learned" in each.means and each.means["mean_ap_learned"] < each.means["mean_ap_own"]:
+            yield "The learned fusion is worse than the cells' own scores: use more fields, or fusion.rules=[]."
 
 
 def _provenance(material: Material, plain: _PlainSettings, settings: LearningSettings) -> dict[str, Any]:

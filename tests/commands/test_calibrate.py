@@ -13,6 +13,8 @@ from scipy.special import expit
 import hpa_cells as package
 from hpa_cells.cells import cell_rows, field_row
 from hpa_cells.classes import ClassSet, get_class_set
+from hpa_cells.commands.calibrate import warnings_of
+from hpa_cells.commands.calibration import ReliabilityTables
 from hpa_cells.prediction import Fusion, read_learned_fusion
 from hpa_cells.prediction.calibration import Calibration, ScaleMap
 from hpa_cells.prediction.learned_fusion import CELL_ALONE, ClassRule, FusionRules, LearnedFusion
@@ -189,6 +191,20 @@ def test_what_is_printed(calibrate: Program, folders: Path) -> None:
     assert "Classes that keep their scores, as no cells or all of them show them: Mitotic spindle." in lines
     assert "Calibration error of fields" in ended.stdout
     assert max(map(len, lines[: lines.index(next(each for each in lines if each.startswith("mAP")))])) <= 80
+
+
+def test_what_makes_things_worse_is_told() -> None:
+    def tables(before: float, after: float, learned: float) -> dict[str, ReliabilityTables]:
+        per_class = pd.DataFrame(
+            {"brier_before": [before], "brier_after": [after], "ap_own": [0.5], "ap_learned": [learned]}
+        )
+        return {"cells": ReliabilityTables(per_class=per_class, bins=pd.DataFrame())}
+
+    assert list(warnings_of(tables(0.2, 0.1, 0.6))) == []
+    [calibration] = warnings_of(tables(0.1, 0.2, 0.6))
+    assert "Brier score 0.2000, before 0.1000" in calibration
+    [fusion] = warnings_of(tables(0.2, 0.1, 0.4))
+    assert "fusion.rules=[]" in fusion
 
 
 def test_the_same_command_gives_the_same(calibrate: Program, folders: Path) -> None:
