@@ -262,6 +262,7 @@ def test_a_store_is_cut_as_it_was(root: Path, tmp_path: Path) -> None:
 
 
 def test_a_network_that_cannot_read_squares_of_this_size(tmp_path: Path, hpa_cells: Program) -> None:
+    (tmp_path / "train.csv").write_text("ID,Label\n")
     settings = ["method=naive", "view=squares", "view.size_px=64", "encoder=inception_resnet_v2", "init=none"]
     ended = hpa_cells("train", f"data.root={tmp_path}", f"out={tmp_path / 'model'}", *settings)
     assert ended.status == 1
