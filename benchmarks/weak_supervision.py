@@ -172,7 +172,7 @@ def main() -> None:
             train(places, method, seed, arguments.settings)
             predict(places, method, seed)
             rows += [score(places, method, seed, masks) for masks in MASKS]
-    for method in set(arguments.methods) - set(alone):
+    for method in (method for method in arguments.methods if METHODS[method].ensemble):
         predict(places, method, arguments.seeds[0], of_seeds=arguments.seeds)
         rows += [score(places, method, arguments.seeds[0], masks) for masks in MASKS]
     rows += without_training(places, arguments.methods[0], arguments.seeds[0])
