@@ -30,6 +30,7 @@ from rich.table import Table
 from weak_supervision import (
     RARE,
     Places,
+    beside_earlier,
     find_cells,
     hpa_cells,
     interval,
@@ -187,9 +188,7 @@ def main() -> None:
         for name in names:
             model = trained(bench, name, seed, tuple(arguments.settings))
             rows += list(measured(bench, model, name, seed))
-    scores = pd.concat(rows, ignore_index=True)
-    scores.to_csv(bench.folder("scores").with_suffix(".csv"), index=False)
-    show(scores)
+    show(beside_earlier(pd.concat(rows, ignore_index=True), bench.folder("scores").with_suffix(".csv")))
 
 
 def prepare(places: Places) -> Bench:

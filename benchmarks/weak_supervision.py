@@ -176,9 +176,19 @@ def main() -> None:
         predict(places, method, arguments.seeds[0], of_seeds=arguments.seeds)
         rows += [score(places, method, arguments.seeds[0], masks) for masks in MASKS]
     rows += without_training(places, arguments.methods[0], arguments.seeds[0])
-    scores = pd.concat(rows, ignore_index=True)
-    scores.to_csv(places.out / f"scores{places.subset}.csv", index=False)
+    scores = beside_earlier(pd.concat(rows, ignore_index=True), places.out / f"scores{places.subset}.csv")
     show(scores)
+
+
+def beside_earlier(scores: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Write the scores to a file whose rows of other methods and seeds stay, and return all of them."""
+    if path.exists():
+        keys = ["method", "seed", "masks"]
+        earlier = pd.read_csv(path)
+        again = pd.MultiIndex.from_frame(earlier[keys]).isin(pd.MultiIndex.from_frame(scores[keys]))
+        scores = pd.concat([earlier[~again], scores], ignore_index=True)
+    scores.to_csv(path, index=False)
+    return scores
 
 
 def hpa_cells(*arguments: object) -> None:
@@ -342,9 +352,7 @@ def without_training(places: Places, method: str, seed: int) -> list[pd.DataFram
     given = merge_label_tables(
         [read_label_table(places.fields / "test.csv")], read_table(places.truth).class_set
     )
-    shares = merge_label_tables([read_label_table(places.fields / "train.csv")], given.class_set).labels.mean(
-        axis=0
-    )
+    shares = merge_label_tables([read_label_table(places.labels)], given.class_set).labels.mean(axis=0)
     rows = []
     for masks in MASKS:
         table = read_table(places.run(method, seed, masks))
