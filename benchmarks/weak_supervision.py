@@ -96,6 +96,15 @@ METHODS = {
     "mask_pooled, shipped": Method(("method=mask_pooled", *WHOLE_FIELDS, *FROM_SHIPPED)),
     "cell_cam, shipped": Method(("method=cell_cam", *WHOLE_FIELDS, *FROM_SHIPPED)),
     "second round, shipped": Method((*SECOND_ROUND, *FROM_SHIPPED), teacher="shipped"),
+    "second round, shipped, no balance": Method(
+        (*SECOND_ROUND, *FROM_SHIPPED, "bags.balance=0.0"), teacher="shipped"
+    ),
+    "second round, shipped, no augmentation": Method(
+        (*SECOND_ROUND, *FROM_SHIPPED, "augmentation=none"), teacher="shipped"
+    ),
+    "second round, shipped, no averaging": Method(
+        (*SECOND_ROUND, *FROM_SHIPPED, "callbacks.averaging=null"), teacher="shipped"
+    ),
     "oracle, shipped": Method(("method=oracle", "cell_labels={truth}", *FROM_SHIPPED)),
     "second round of whole fields, shipped": Method(
         (*SECOND_ROUND, "view=field", *WHOLE_FIELDS, *FROM_SHIPPED), teacher="shipped"

@@ -53,7 +53,9 @@ class TrainingProgress(ProgressBar):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the bar, at the step a resumed training starts from, with the best it had."""
         for saved in trainer.checkpoint_callbacks:
-            if isinstance(saved, ModelCheckpoint) and saved.best_model_score is not None:
+            if not isinstance(saved, ModelCheckpoint) or saved.monitor != self._monitor:
+                continue
+            if saved.best_model_score is not None:
                 self._best = float(saved.best_model_score)
         total = int(trainer.estimated_stepping_batches)
         self._progress.update(self._task, total=total, completed=trainer.global_step)

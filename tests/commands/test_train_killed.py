@@ -143,6 +143,18 @@ def test_a_killed_training_goes_on_as_if_it_had_not_been(
     pd.testing.assert_frame_equal(*logs)
 
 
+def test_a_validation_that_finds_nothing_better_is_gone_on_from_too(
+    drawn: Any, tmp_path: Path, train_and_kill: Kill
+) -> None:
+    # Epochs of two batches; nothing is learned.
+    assert train_and_kill(drawn.overrides(tmp_path, "optimizer.lr=1.0e-12"), 5) == signal.SIGKILL
+    states = {
+        name: torch.load(tmp_path / f"training/checkpoints/{name}.ckpt", weights_only=True)["global_step"]
+        for name in ("best", "last")
+    }
+    assert states == {"best": 2, "last": 4}
+
+
 def test_a_killed_cross_fit_goes_on_with_the_fold_it_was_at(
     drawn: Any, tmp_path: Path, train_and_kill: Kill
 ) -> None:
