@@ -72,11 +72,12 @@ def join(cfg: DictConfig) -> None:
 
 def _train(cfg: DictConfig) -> float:
     from hpa_cells.commands.train_teacher import find_teacher
+    from hpa_cells.commands.training_model import hashes_of_start
     from hpa_cells.models import load_checkpoint, save_checkpoint
     from hpa_cells.training.run_folder import claim_folder
 
-    # A table of the same name with other labels is another training.
-    settings = settings_with_effect(cfg) | {"sha256_of": content_hashes(cfg)}
+    # A table of the same name with other labels is another training, and so is a model with other weights.
+    settings = settings_with_effect(cfg) | {"sha256_of": content_hashes(cfg) | hashes_of_start(cfg)}
     OmegaConf.resolve(cfg)
     teacher = find_teacher(cfg)
     if teacher is not None:

@@ -26,6 +26,7 @@ __all__ = [
     "check_smallest_batch",
     "check_steps",
     "first_weights",
+    "hashes_of_start",
     "name_of_start",
 ]
 
@@ -191,6 +192,30 @@ def first_weights(init: str, encoder: EncoderSettings) -> str:
         return init
     has_own = encoder.weights_file is not None or (encoder.name, encoder.options) != shipped_encoder()
     return "encoder" if has_own else SHIPPED
+
+
+def hashes_of_start(cfg: DictConfig) -> dict[str, list[str]]:
+    """SHA-256 of the first weights, by the setting that names them; none of those that timm finds.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file is missing.
+    ValueError
+        If `init` is no model.
+    """
+    from hpa_cells.models import EncoderSettings
+    from hpa_cells.models.checkpoint import read_weights_hash
+    from hpa_cells.models.start import checkpoint_folder
+    from hpa_cells.training.field_weights import file_hash
+
+    encoder = to_settings(EncoderSettings, cfg.encoder)
+    start = first_weights(str(cfg.init), encoder)
+    if start == "encoder" and encoder.weights_file is not None:
+        return {"encoder.weights_file": [file_hash(encoder.weights_file)]}
+    if start in ("encoder", "timm", "none"):
+        return {}
+    return {"init": [read_weights_hash(checkpoint_folder(start))]}
 
 
 def name_of_start(cfg: DictConfig) -> str:

@@ -109,6 +109,7 @@ def build_trainer(cfg: DictConfig, folder: RunFolder) -> Trainer:
     from lightning.pytorch.callbacks import LearningRateMonitor
 
     from hpa_cells.commands.training_processes import check_processes
+    from hpa_cells.training.final_validation import FinalValidation
     from hpa_cells.training.interruption import SaveOnInterrupt
     from hpa_cells.training.logs import LogPosition
     from hpa_cells.training.pending_gradients import PendingGradients
@@ -120,7 +121,13 @@ def build_trainer(cfg: DictConfig, folder: RunFolder) -> Trainer:
         callbacks = [each for each in callbacks if not isinstance(each, LearningRateMonitor)]
     trainer: Trainer = instantiate(
         cfg.trainer,
-        callbacks=[*callbacks, PendingGradients(), LogPosition(), SaveOnInterrupt(folder.last)],
+        callbacks=[
+            *callbacks,
+            FinalValidation(),
+            PendingGradients(),
+            LogPosition(),
+            SaveOnInterrupt(folder.last),
+        ],
         logger=loggers,
         # Processes are started by us, on a cluster too; and batches are parted by us.
         plugins=[LightningEnvironment()],

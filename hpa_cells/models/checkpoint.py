@@ -25,7 +25,7 @@ from hpa_cells.models.classifier import CellClassifier, ClassifierSettings
 from hpa_cells.models.pooling import PoolingSettings
 from hpa_cells.types import Channel
 
-__all__ = ["Checkpoint", "load_checkpoint", "read_encoder", "save_checkpoint"]
+__all__ = ["Checkpoint", "load_checkpoint", "read_encoder", "read_weights_hash", "save_checkpoint"]
 
 FORMAT_VERSION = 1
 # Views that have settings of their own; all others are `crop_settings`.
@@ -162,6 +162,11 @@ def load_checkpoint(folder: Path | str) -> Checkpoint:
         square_settings=config["square_settings"] if model.settings.view == "squares" else None,
         weights_hash=weights_hash,
     )
+
+
+def read_weights_hash(folder: Path) -> str:
+    """SHA-256 of the weights in a checkpoint folder as they were written; errors as `load_checkpoint`."""
+    return str(_read_config(folder)["weights_sha256"])
 
 
 def read_encoder(folder: Path) -> tuple[str, dict[str, Any]]:

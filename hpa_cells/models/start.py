@@ -28,7 +28,7 @@ def shipped_encoder() -> tuple[str, dict[str, Any]]:
 def take_over(
     classifier: CellClassifier, place: Path | str, *, class_set: str, heads: bool = True
 ) -> Checkpoint:
-    """Go on from an earlier model: from its encoder and, where the classes are the same, its heads.
+    """Go on from an earlier model: from its encoder and, where the classes are the same, its heads and its pooling.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def take_over(
     class_set
         Name of the class set of `classifier`.
     heads
-        Whether its heads are taken over too.
+        Whether its heads are taken over too, and what the same kind of pooling has learned.
 
     Returns
     -------
@@ -67,4 +67,7 @@ def take_over(
             # A field is pooled from its cells: what is said of one is the best first guess for the other.
             head = earlier.model.field_head or earlier.model.cell_head
             classifier.field_head.load_state_dict(head.state_dict())
+        if own.pooling == theirs.pooling:
+            # Which cells to look at may be learned too.
+            classifier.pooling.load_state_dict(earlier.model.pooling.state_dict())
     return earlier

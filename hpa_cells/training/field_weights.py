@@ -103,7 +103,7 @@ def file_hash(path: Path | str) -> str:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist, expected a CSV.")
+        raise FileNotFoundError(f"{path} does not exist.")
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

@@ -67,6 +67,9 @@ def train(root: Path, out: Path, *more: str) -> None:
     run(compose("train", overrides(root, out, *more)))
 
 
+ONE_STEP = ("trainer.max_steps=1", "method=naive")
+
+
 class PressCtrlC(Callback):
     """Somebody presses Ctrl-C after the third step."""
 
@@ -212,6 +215,29 @@ def test_a_start_that_does_not_fit(root: Path, tmp_path: Path) -> None:
         train(root, tmp_path / "later", "encoder.options.stem_width=8", f"init={tmp_path / 'earlier'}")
     with pytest.raises(FileNotFoundError, match="nowhere"):
         train(root, tmp_path / "later", f"init={tmp_path / 'nowhere'}")
+
+
+def test_first_weights_of_the_same_name_that_were_trained_again_are_others(
+    root: Path, tmp_path: Path
+) -> None:
+    start = [*ONE_STEP, f"init={tmp_path / 'earlier'}"]
+    train(root, tmp_path / "earlier", *ONE_STEP)
+    train(root, tmp_path / "later", *start)
+    train(root, tmp_path / "later", *start)
+    train(root, tmp_path / "earlier", *ONE_STEP, "seed=5", "resume=false")
+    with pytest.raises(ValueError, match=r"other settings \(sha256_of\.init: "):
+        train(root, tmp_path / "later", *start)
+
+
+# An epoch has two batches: less than one, and one and a half.
+@pytest.mark.parametrize("steps", [1, 3])
+def test_the_last_step_is_validated_and_saved_wherever_it_is(root: Path, tmp_path: Path, steps: int) -> None:
+    train(root, tmp_path, f"trainer.max_steps={steps}", "trainer.max_epochs=-1")
+    saved = torch.load(tmp_path / "training/checkpoints/last.ckpt", weights_only=True)
+    assert saved["global_step"] == steps
+    assert load_checkpoint(tmp_path).provenance["training"]["steps"] == steps
+    # Lightning counts the steps before that of a row.
+    assert validations(tmp_path)["step"].tolist()[-1] == steps - 1
 
 
 def test_edited_labels_are_another_training(root: Path, tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -12,8 +15,10 @@ from hpa_cells.models import (
     SHIPPED_MODEL,
     CellClassifier,
     ClassifierSettings,
+    PoolingSettings,
     load_models,
     model_input,
+    save_checkpoint,
     take_over,
 )
 from hpa_cells.simulation import Recipe, simulate_field
@@ -90,6 +95,24 @@ def test_heads_may_start_anew() -> None:
     shipped = take_over(mine, "shipped", class_set=OF_2021, heads=False).model
     torch.testing.assert_close(mine.encoder.state_dict(), shipped.encoder.state_dict())
     assert torch.equal(mine.cell_head.weight, head)
+
+
+def test_what_pooling_has_learned_is_taken_over_where_it_is_of_one_kind(tmp_path: Path) -> None:
+    [shipped] = load_models("shipped").members
+    earlier = classifier(19, pooling=PoolingSettings(name="gated_attention"))
+    save_checkpoint(tmp_path, replace(shipped, model=earlier))
+    same, anew, other = (
+        classifier(19, pooling=PoolingSettings(name=name))
+        for name in ("gated_attention", "gated_attention", "mean")
+    )
+    before = [value.detach().clone() for value in anew.pooling.parameters()]
+    take_over(same, tmp_path, class_set=OF_2021)
+    take_over(anew, tmp_path, class_set=OF_2021, heads=False)
+    take_over(other, tmp_path, class_set=OF_2021)
+    assert len(before) > 0
+    torch.testing.assert_close(same.pooling.state_dict(), earlier.pooling.state_dict())
+    for mine, old in zip(anew.pooling.parameters(), before, strict=True):
+        assert torch.equal(mine, old)
 
 
 def test_another_encoder_is_refused() -> None:

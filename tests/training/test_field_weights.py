@@ -61,7 +61,7 @@ def test_a_table_that_cannot_be_used(path: Path, text: str, message: str) -> Non
 
 def test_no_file(path: Path) -> None:
     for read in (file_hash, lambda each: read_field_weights(each, IDS)):
-        with pytest.raises(FileNotFoundError, match=r"weights\.csv does not exist, expected a CSV"):
+        with pytest.raises(FileNotFoundError, match=r"weights\.csv does not exist"):
             read(path)
 
 
