@@ -330,7 +330,7 @@ def own_settings(places: Places, method: Method, seed: int) -> list[str]:
 
 
 def score(places: Places, method: str, seed: int, masks: str) -> pd.DataFrame:
-    """The cell's own score, two ways to join it with the field's, and the field's; which is best is for the reader."""
+    """The cell's own score, ways to join it with the field's, and the field's; which is best is for the reader."""
     table = read_table(places.run(method, seed, masks))
     timed = places.model(method, seed) / "seconds.json"
     seconds = json.loads(timed.read_text()) if timed.exists() else np.nan
@@ -340,6 +340,7 @@ def score(places: Places, method: str, seed: int, masks: str) -> pd.DataFrame:
         for name, confidences in (
             (method, cells),
             (f"{method}, fusion=weighted", CELL_WEIGHT * cells + (1 - CELL_WEIGHT) * field),
+            (f"{method}, fusion=mean", (cells + field) / 2),
             (f"{method}, fusion=product", cells * field),
             (f"{method}: field, every cell", field),
         )
