@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["VERBS", "FieldsFailedError", "main", "run_verb"]
 
+log = logging.getLogger(__name__)
+
 VERBS = {
     "simulate": "make fields, field labels and the truth per cell",
     "segment": "write the label images of cells and nuclei",
@@ -87,6 +89,10 @@ def _refuse_misspelt_sweep(verb: str, overrides: list[str]) -> None:
     refuse_sweep(overrides)
     for each in single_runs(overrides):
         refuse_misspelt(verb, each)
+    if verb == "train":
+        from hpa_cells.commands.sweep_folders import refuse_taken_folders
+
+        refuse_taken_folders(overrides)
 
 
 def run_verb(verb: str) -> None:
@@ -152,15 +158,22 @@ def _in_plain_words(verb: str, error: Exception) -> tuple[str, int]:
 def _one_of_several(verb: str, cfg: DictConfig, failed: list[int]) -> float | None:
     from hydra.core.hydra_config import HydraConfig
 
-    from hpa_cells.commands.sweep import RunFailedError, run_numbered
+    from hpa_cells.commands.sweep import RunFailedError, let_go, run_numbered
+
+    number = HydraConfig.get().job.num
 
     def run(cfg: DictConfig) -> float | None:
         try:
             return _run(verb, cfg)
         except _users_errors() as error:
+            let_go(error)
             raise RunFailedError(_in_plain_words(verb, error)[0]) from error
+        except Exception as error:
+            # A fault of the program, or no memory left: the other runs may be spared it.
+            log.exception("Run %d failed.", number)
+            let_go(error)
+            raise RunFailedError(f"{type(error).__name__}: {error}") from error
 
-    number = HydraConfig.get().job.num
     try:
         return run_numbered(run, cfg, number=number, settings=list(HydraConfig.get().overrides.task))
     except RunFailedError:
@@ -184,7 +197,10 @@ def _run_all(task: Callable[[], None], failed: list[int]) -> None:
             _stop(str(error), _FAILED)
     if failed:
         numbers = ", ".join(map(str, failed))
-        _stop(f"Runs {numbers} of the sweep failed; {RUNS_FILE} in its folder tells all.", _FAILED)
+        _stop(
+            f"Runs {numbers} of the sweep failed, see above; {RUNS_FILE} in its folder has all results.",
+            _FAILED,
+        )
 
 
 def _stop(message: str, status: int) -> NoReturn:

@@ -26,6 +26,7 @@ from hpa_cells.commands.calibration import (
     read_material,
     reliability_tables,
 )
+from hpa_cells.commands.out_of_fold import is_out_of_fold
 from hpa_cells.commands.settings import to_settings
 from hpa_cells.fields import assign_folds
 from hpa_cells.metrics import ReliabilityColumn, ScoreColumn
@@ -74,6 +75,13 @@ def run(cfg: DictConfig) -> None:
     settings = LearningSettings(calibration=plain.calibration, choice=choice)
     material = read_material(cfg.table, cfg.truth, missing_fields=plain.missing_fields, settings=choice)
     validation = material.validation
+    if not is_out_of_fold(material.provenance):
+        log.warning(
+            "%s is not out of fold. A model is surer of fields that it was trained on than of others, and what is "
+            "learned from those is wrong of others: unless it has not seen these, give ROUND/out_of_fold of `hpa-cells "
+            "train cross_fit=true out=ROUND`.",
+            cfg.table,
+        )
     if validation.cells is None:
         log.warning(
             "%s labels fields only: their scores are calibrated, those of cells are not, and no fusion is learned.",

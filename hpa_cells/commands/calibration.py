@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hpa_cells.classes import ClassSet
 from hpa_cells.commands.evaluation import Truth, read_truth
+from hpa_cells.commands.out_of_fold import is_out_of_fold
 from hpa_cells.fields import LabelTable
 from hpa_cells.metrics import (
     CHALLENGE_IOU,
@@ -149,7 +150,7 @@ def own_scores(provenance: Provenance) -> bool:
     settings = provenance.settings
     if provenance.source != "model" or "fusion" not in settings:
         # A cross-fit knows no fusion: its cells have their own scores.
-        return provenance.source == "model" and "weights_of_folds" in settings
+        return is_out_of_fold(provenance)
     if settings["fusion"]["rule"] not in ("weighted", "product"):
         return False
     fusion, area_weight = Fusion(**settings["fusion"]), AreaWeight(**settings["area_weight"])

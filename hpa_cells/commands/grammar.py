@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["is_swept", "paths_as_typed", "quoted", "single_runs"]
+__all__ = ["is_swept", "numbered_runs", "paths_as_typed", "quoted", "single_runs"]
 
 # The last word of every setting that is a path or a list of them.
 _PATHS: Final = frozenset(
@@ -80,6 +81,37 @@ def single_runs(overrides: Sequence[str]) -> list[list[str]]:
         before, after = _first(values[:position]), _first(values[position + 1 :])
         runs += [[*before, value, *after] for value in each[1:]]
     return runs
+
+
+def numbered_runs(overrides: Sequence[str]) -> list[list[str]]:
+    """Overrides of every run of a sweep, in the order in which Hydra numbers them; none where that is not known before.
+
+    It is not where values are shuffled, matched by a pattern or drawn from an interval.
+
+    Examples
+    --------
+    >>> numbered_runs(["out=a", "tta=d4,flips", "seed=range(2)"])[1:3]
+    [['out=a', 'tta=d4', 'seed=1'], ['out=a', 'tta=flips', 'seed=0']]
+    """
+    values: dict[str, list[str]] = {}
+    for override in overrides:
+        parsed = _parse(override)
+        if parsed is None or not parsed.is_sweep_override():
+            # The last of several is the one that counts.
+            values[override if parsed is None else parsed.get_key_element()] = [override]
+        elif parsed.is_discrete_sweep() and not _is_open(parsed.value()):
+            key = parsed.get_key_element()
+            values[key] = [f"{key}={value}" for value in parsed.sweep_string_iterator()]
+        else:
+            return []
+    return [list(each) for each in itertools.product(*values.values())]
+
+
+def _is_open(sweep: Any) -> bool:
+    """Whether only the sweep itself knows its values and their order."""
+    from hydra.core.override_parser.types import Glob
+
+    return isinstance(sweep, Glob) or bool(sweep.shuffle)
 
 
 def _first(values: Sequence[Sequence[str]]) -> list[str]:

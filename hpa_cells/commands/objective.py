@@ -60,6 +60,12 @@ def _check_labels(cfg: DictConfig) -> None:
             f"pooling.name is {cfg.pooling.name}, which learns from labels of fields, but method.field_weight is 0: "
             "set it above 0, choose method=dual_head or method=mask_pooled, or pooling=mean."
         )
+    if method.field_weight == 0 and cfg.bags.cutmix > 0:
+        raise ValueError(
+            f"bags.cutmix is {cfg.bags.cutmix}, which mixes the labels of fields, but method.field_weight is 0: cells "
+            "keep labels of their own, and nothing learns those of fields. Choose a method that does "
+            "(method=dual_head), set method.field_weight above 0, or bags.cutmix=0."
+        )
 
 
 def _check_frozen(cfg: DictConfig) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -21,7 +22,14 @@ from omegaconf import DictConfig
 from hpa_cells.atomic import replaced_on_success
 from hpa_cells.commands.grammar import is_swept
 
-__all__ = ["RUNS_FILE", "RunFailedError", "errors_left_to_us", "refuse_sweep", "run_numbered"]
+__all__ = [
+    "RUNS_FILE",
+    "RunFailedError",
+    "errors_left_to_us",
+    "let_go",
+    "refuse_sweep",
+    "run_numbered",
+]
 
 RUNS_FILE = "runs.csv"
 # Of what costs much and is the same for runs that ask for the same.
@@ -56,6 +64,9 @@ def run_numbered(
 ) -> float | None:
     """Run a verb in a folder of its own and put the outcome on record.
 
+    A run that fails leaves on record what an earlier one of another command, or with a score, has finished in the same
+    folder: that is still there, unless it was to begin anew.
+
     Parameters
     ----------
     run
@@ -79,11 +90,17 @@ def run_numbered(
             cfg[store] = str(cfg[store])
     cfg.out = str(out / str(number))
     row = {"run": number, "settings": " ".join(each for each in settings if not each.startswith("out="))}
+    is_kept = Path(cfg.out).exists() and _holds_more(_read(out), row)
     try:
         score = run(cfg)
     except RunFailedError as error:
-        _record(out, {**row, "error": str(error)})
         sys.stderr.write(f"hpa-cells: run {number} ({row['settings']}) failed: {error}\n")
+        if is_kept and not ("resume" in cfg and cfg.resume is False):
+            sys.stderr.write(
+                f"hpa-cells: {out / RUNS_FILE} still tells of run {number} as it was finished before.\n"
+            )
+        else:
+            _record(out, {**row, "error": str(error)})
         raise
     _record(out, {**row, "score": score})
     return score
@@ -102,11 +119,34 @@ def errors_left_to_us() -> Iterator[None]:
             os.environ[_FULL_ERROR] = before
 
 
+def let_go(error: BaseException) -> None:
+    """Empty the frames of an error that is kept: the network of a run that failed would take the room of the next."""
+    while True:
+        traceback.clear_frames(error.__traceback__)
+        before = error.__cause__ or error.__context__
+        if before is None:
+            return
+        error = before
+
+
+def _holds_more(rows: pd.DataFrame, row: dict[str, object]) -> bool:
+    """Whether the table knows something of a run that a failure with these settings does not undo."""
+    finished = rows[(rows["run"] == row["run"]) & rows["error"].isna()]
+    return bool((finished["score"].notna() | (finished["settings"].fillna("") != row["settings"])).any())
+
+
 def _record(out: Path, row: dict[str, object]) -> None:
     """Put a run into the table, in place of what was known of it."""
-    path = out / RUNS_FILE
-    rows = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=list(_COLUMNS))
+    rows = _read(out)
     others = rows[rows["run"] != row["run"]].to_dict("records")
-    with replaced_on_success(path) as temporary:
+    with replaced_on_success(out / RUNS_FILE) as temporary:
         table = pd.DataFrame([*others, row], columns=list(_COLUMNS))
         table.sort_values("run").to_csv(temporary, index=False)
+
+
+def _read(out: Path) -> pd.DataFrame:
+    path = out / RUNS_FILE
+    if not path.exists():
+        return pd.DataFrame(columns=list(_COLUMNS))
+    # Scores as they are written: read as numbers they might lose their last digit each time.
+    return pd.read_csv(path, dtype={"score": str})

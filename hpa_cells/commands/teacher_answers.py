@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import pandas as pd
 from omegaconf import DictConfig
 
+from hpa_cells.commands.field_files import FIELD_FILES, changed_fields, failed_fields, named
+from hpa_cells.commands.out_of_fold import SHARDS, check_models, is_out_of_fold
 from hpa_cells.commands.settings import to_settings
 from hpa_cells.commands.training_run import plain
-from hpa_cells.prediction import FAILURES_FILE
+from hpa_cells.fields import FieldSource
 from hpa_cells.table import CellTable, Column, Provenance, read_table
 from hpa_cells.training.augmentation import AugmentationSettings
+from hpa_cells.training.cutting import masks_fingerprint
 from hpa_cells.training.labelled import DataSettings, find_labelled_fields
 
-__all__ = ["SHARDS", "read_answers"]
+__all__ = ["read_answers"]
 
-# Of a cell table.
-SHARDS: Final = "fields-*.parquet"
-_NUM_SHOWN = 5
+log = logging.getLogger(__name__)
+
+# Of the provenance; tables of earlier versions lack it.
+_MASKS: Final = "masks"
 
 
 def read_answers(cfg: DictConfig, table: Path) -> CellTable:
@@ -35,17 +40,27 @@ def read_answers(cfg: DictConfig, table: Path) -> CellTable:
     Raises
     ------
     ValueError
-        If it is not there, lacks a field, has no cells, or its cells are not those that the training cuts.
+        If it is not there, lacks a field, has no cells, its cells are not those that the training cuts, fields have
+        changed since, or the models beside it are not those that it was made by.
     """
     if not any(table.glob(SHARDS)):
         raise ValueError(
             f"teacher={table.parent} has no {table.name} yet: repeat the command of that cross-fit, which goes on."
         )
     answers = read_table(table)
+    if not is_out_of_fold(answers.provenance):
+        raise ValueError(
+            f"{table} was not written by a cross-fit: move it elsewhere and repeat the command of the cross-fit in "
+            f"{table.parent}, or give the table as cell_labels={table}, without a teacher."
+        )
     if answers.cells.empty:
         raise ValueError(f"{table} says nothing of cells: choose a cross-fit that sees cells, not squares.")
     _check_masks(cfg, table, answers.provenance)
-    _check_finished(cfg, table, answers)
+    check_models(table, all_finished=True)
+    dropouts = to_settings(AugmentationSettings, cfg.augmentation).dropouts
+    fields = find_labelled_fields(to_settings(DataSettings, cfg.data), optional=frozenset(dropouts))
+    _check_finished(cfg, table, answers, fields.table.field_ids)
+    _check_files(table, fields.sources)
     return answers
 
 
@@ -64,6 +79,12 @@ def _check_masks(cfg: DictConfig, table: Path, provenance: Provenance) -> None:
                 f"The cells of {table} were found with {name} {other}, this training has {own}: choose the same, or "
                 f"cut by those very masks with segmenter=cell_table segmenter.folder={table}."
             )
+    if _MASKS in theirs and theirs[_MASKS] != masks_fingerprint(segmenter):
+        raise ValueError(
+            f"The masks in {segmenter['folder']} have changed since {table} was written, which has scores of the cells "
+            "of earlier ones: cut by those with segmenter=cell_table "
+            f"segmenter.folder={table}, or repeat that cross-fit with resume=false."
+        )
 
 
 def _mask_settings(segmenter: dict[str, object]) -> dict[str, object]:
@@ -71,18 +92,30 @@ def _mask_settings(segmenter: dict[str, object]) -> dict[str, object]:
     return {name: value for name, value in segmenter.items() if name != "device"}
 
 
-def _check_finished(cfg: DictConfig, table: Path, answers: CellTable) -> None:
+def _check_finished(cfg: DictConfig, table: Path, answers: CellTable, wanted: Sequence[str]) -> None:
     known = set(answers.fields[Column.FIELD_ID])
-    failures = table / FAILURES_FILE
-    if cfg.data.broken == "drop" and failures.exists():
-        known |= set(pd.read_csv(failures, dtype=str, keep_default_na=False)[Column.FIELD_ID])
-    dropouts = to_settings(AugmentationSettings, cfg.augmentation).dropouts
-    fields = find_labelled_fields(to_settings(DataSettings, cfg.data), optional=frozenset(dropouts))
-    wanted = fields.table.field_ids
+    if cfg.data.broken == "drop":
+        known |= failed_fields(table)
     lost = [field_id for field_id in wanted if field_id not in known]
     if lost:
-        more = " ..." if len(lost) > _NUM_SHOWN else ""
         raise ValueError(
-            f"{table} lacks {len(lost)} of {len(wanted)} labelled fields ({', '.join(lost[:_NUM_SHOWN])}{more}): "
+            f"{table} lacks {len(lost)} of {len(wanted)} labelled fields ({named(lost)}): "
             "repeat the command of that cross-fit, which goes on, or train on the fields that it knows."
+        )
+
+
+def _check_files(table: Path, sources: Sequence[FieldSource]) -> None:
+    """Refuse scores of other images than those that the training learns from."""
+    changed = changed_fields(table, sources)
+    if changed is None:
+        log.warning(
+            "%s has no %s, so that scores of images that have changed since are not noticed.",
+            table,
+            FIELD_FILES,
+        )
+    elif changed:
+        raise ValueError(
+            f"The files of {len(changed)} of {len(sources)} fields ({named(changed)}) are others than those that the "
+            f"models of {table.parent} have seen: repeat that cross-fit with resume=false, or, if the images are the "
+            f"same and only names or times of their files are not, remove {table / FIELD_FILES}."
         )

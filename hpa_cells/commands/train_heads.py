@@ -11,16 +11,17 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from scipy.special import expit
 
 from hpa_cells.atomic import replaced_on_success
 from hpa_cells.classes import ClassSet
-from hpa_cells.commands.settings import to_settings
+from hpa_cells.commands.settings import conf_folder, to_settings
 from hpa_cells.commands.training_run import training_device
 from hpa_cells.metrics import macro_f1, multilabel_scores
 from hpa_cells.models import CellClassifier, PoolingSettings
 from hpa_cells.training.augmentation import AugmentationSettings
+from hpa_cells.training.bags import BagSettings
 from hpa_cells.training.data import BagData
 from hpa_cells.training.embedding import all_fields, embed_fields
 from hpa_cells.training.labelled import DataSettings, find_labelled_fields
@@ -87,6 +88,18 @@ def _check_without_effect(cfg: DictConfig) -> None:
             raise ValueError(
                 f"{name} is {value}, which heads=one_vs_rest knows nothing of: set it to 0, or train with "
                 "heads=null."
+            )
+    bags = to_settings(BagSettings, cfg.bags)
+    # Each field counts once, which is a balance of 0.
+    usual = OmegaConf.load(conf_folder() / "train.yaml").bags.balance
+    for name, chosen, changes_batches in (
+        ("bags.repeats", bags.repeats, bool(bags.repeats)),
+        ("bags.balance", bags.balance, bags.balance not in (0, usual)),
+    ):
+        if changes_batches:
+            raise ValueError(
+                f"{name} is {chosen}, which heads=one_vs_rest knows nothing of: leave it out, weigh rare classes with "
+                "heads.class_weights=[balanced], or train with heads=null."
             )
 
 

@@ -16,9 +16,9 @@ from omegaconf import DictConfig, OmegaConf
 from hpa_cells import __version__
 from hpa_cells.atomic import sole_writer
 from hpa_cells.commands.labelled_prediction import Question, predict_labelled
+from hpa_cells.commands.out_of_fold import OUT_OF_FOLD, SHARDS, fold_folders
 from hpa_cells.commands.settings import to_settings
-from hpa_cells.commands.teacher_answers import SHARDS, read_answers
-from hpa_cells.commands.train_folds import OUT_OF_FOLD
+from hpa_cells.commands.teacher_answers import read_answers
 from hpa_cells.commands.training_run import plain
 from hpa_cells.fields import FieldSource
 from hpa_cells.models import SHIPPED, Ensemble, load_models
@@ -80,7 +80,7 @@ def find_teacher(cfg: DictConfig) -> Teacher | None:
         If there is nothing at a place that `teacher` names.
     ValueError
         If cells have other labels already or learn none, a place is no model, the models do not go together, are of
-        other classes or know no cells, or the table of a cross-fit is unfinished or of other cells.
+        other classes or know no cells, or the table of a cross-fit is unfinished, of other cells, images or models.
     """
     if cfg.teacher is None:
         return None
@@ -180,7 +180,7 @@ def _is_folds(place: str) -> bool:
     if place == SHIPPED:
         return False
     # As `load_models` tells them apart.
-    if any(each.name.removeprefix("fold-").isdecimal() for each in folder.glob("fold-*")):
+    if fold_folders(folder):
         return True
     if (folder / _CHECKPOINT).exists():
         return False

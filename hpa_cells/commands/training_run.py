@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from omegaconf import DictConfig, OmegaConf
 
 from hpa_cells.commands.settings import to_settings
+from hpa_cells.training.identity import identity
 
 if TYPE_CHECKING:
     import torch
@@ -44,13 +45,6 @@ class _Switches:
     threads: int | None
 
 
-# Settings that change how fast or how talkative a training is, but not what comes out of it.
-_WITHOUT_EFFECT = (
-    *("out", "resume", "crop_store", "embedding_store", "teacher_store"),
-    *("workers", "threads", "logger", "hydra"),
-)
-
-
 def set_switches(cfg: DictConfig) -> None:
     """Give the settings that are in no group their types: ``no`` comes as a word, which would be true.
 
@@ -66,8 +60,7 @@ def set_switches(cfg: DictConfig) -> None:
 
 def settings_with_effect(cfg: DictConfig) -> dict[str, Any]:
     """Every setting that changes the result; those that repeat `out` do so from wherever it is seen."""
-    placed = cast(DictConfig, OmegaConf.merge(cfg, {"out": "."}))
-    return {name: value for name, value in plain(placed).items() if name not in _WITHOUT_EFFECT}
+    return identity(plain(cast(DictConfig, OmegaConf.merge(cfg, {"out": "."}))))
 
 
 def plain(node: DictConfig) -> dict[str, Any]:

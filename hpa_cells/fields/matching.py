@@ -63,7 +63,8 @@ def merge_label_tables(
     if disagreeing and conflicts == "refuse":
         raise ValueError(
             f"The label tables disagree about {len(disagreeing)} fields ({_some(disagreeing)}): "
-            'correct one of them, or let the earlier table win (conflicts="keep_first").'
+            "correct one of them, or let the earlier table win (data.conflicts=keep_first; in Python "
+            "conflicts='keep_first')."
         )
     unlabelled = {field_id for field_id, row in row_of_id.items() if not labels[row].any()}
     if unlabelled:
@@ -114,9 +115,12 @@ def match_labels(
             f"{len(without_field)} of {len(row_of_id)} labels have no field ({_some(without_field)}), "
             f"{len(without_label)} of {len(source_of_id)} fields have no label ({_some(without_label)})"
         )
-        if not both or unmatched == "refuse":
+        if not both:
+            raise ValueError(f"{found}: check that both are of one data set.")
+        if unmatched == "refuse":
             raise ValueError(
-                f'{found}: check that both are of one data set, or leave them out (unmatched="drop").'
+                f"{found}: check that both are of one data set, or leave them out (data.unmatched=drop; in Python "
+                "unmatched='drop')."
             )
         log.info("Left out: %s.", found)
     return [source_of_id[field_id] for field_id in both], table.take(row_of_id[field_id] for field_id in both)

@@ -247,6 +247,12 @@ def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
+        fold = path.parent / "fold-0"
+        if fold.is_dir():
+            raise FileNotFoundError(
+                f"{path} does not exist: {path.parent} is a cross-fit, a folder of several models, where one is "
+                f"wanted. Give one of them, such as {fold}."
+            ) from None
         raise FileNotFoundError(
             f"{path} does not exist: give the folder that `hpa-cells train` wrote to."
         ) from None

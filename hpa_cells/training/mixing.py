@@ -7,7 +7,9 @@ that of mosaics of images [1]_.
 *CutMix* puts a part of another field's cells in the place of some of the bag's own; its labels are mixed in
 proportion to the cells, as those of images are in proportion to the pixels [2]_.
 
-A cell keeps the labels of its own field in both.
+A cell keeps the labels of its own field in both: the labels of the bags are for what is learned from fields. Where
+nothing is, a mosaic still draws fields of one label in the place of others, and CutMix is without effect but for the
+draw of cells; `train` refuses it there.
 
 References
 ----------

@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hpa_cells.atomic import replaced_on_success
+from hpa_cells.training.identity import identity
 
-__all__ = ["RunFolder", "claim_folder"]
+__all__ = ["RunFolder", "claim_folder", "differences", "in_short"]
 
 _NUM_SHOWN = 5
 
@@ -73,6 +74,10 @@ class RunFolder:
         """Whether there is anything to go on from; a training that failed before its first state binds no one."""
         return self.is_finished or self.last.exists() or self.best.exists()
 
+    def read_settings(self) -> dict[str, Any]:
+        """The settings it was begun with, also by an earlier version, as `training.identity` has them today."""
+        return identity(json.loads(self.settings.read_text(encoding="utf-8")))
+
 
 def claim_folder(
     out: Path, settings: dict[str, Any], *, resume: bool, product: str = "checkpoint.json"
@@ -84,7 +89,7 @@ def claim_folder(
     out
         The folder; it is made when missing.
     settings
-        Every setting that changes the result, nested plain values.
+        Every setting that changes the result, nested plain values, see `training.identity`.
     resume
         Whether to go on with what is there. Otherwise the state and the logs of an earlier training are removed.
     product
@@ -103,17 +108,27 @@ def claim_folder(
     elif folder.is_finished and not folder.settings.exists():
         raise ValueError(f"{out} holds a model that was not trained here: choose another `out`.")
     elif folder.settings.exists():
-        found = json.loads(folder.settings.read_text(encoding="utf-8"))
-        differences = list(_differences(found, json.loads(json.dumps(settings))))
-        if differences:
-            more = f" and {len(differences) - _NUM_SHOWN} more" if len(differences) > _NUM_SHOWN else ""
+        others = differences(folder.read_settings(), settings)
+        if others:
             raise ValueError(
-                f"{out} holds a training with other settings ({'; '.join(differences[:_NUM_SHOWN])}{more}): "
+                f"{out} holds a training with other settings ({in_short(others)}): "
                 "choose another `out`, repeat that training's command, or start anew with resume=false."
             )
     with replaced_on_success(folder.settings) as temporary:
         temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     return folder
+
+
+def differences(mine: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """``name: mine -> other`` for every setting that differs, each of nested plain values."""
+    # By way of JSON, as in the file: a tuple comes back from there as a list.
+    return list(_differences(*(json.loads(json.dumps(each)) for each in (mine, other))))
+
+
+def in_short(found: Sequence[str]) -> str:
+    """The first of what `differences` found, and how many there are more."""
+    more = len(found) - _NUM_SHOWN
+    return "; ".join(found[:_NUM_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _differences(mine: Any, other: Any, name: str = "") -> Iterator[str]:

@@ -262,7 +262,20 @@ def test_a_cross_fit_holds_own_scores(calibrate: Program, folders: Path) -> None
     cells, fields = truths()
     settings = {"weights_of_folds": ["a", "b"], "training": {}}
     write_table(folders / "out_of_fold", 0.8 * cells + 0.1, 0.8 * fields + 0.1, settings=settings)
-    assert calibrate(f"table={folders / 'out_of_fold'}").status == 0
+    ended = calibrate(f"table={folders / 'out_of_fold'}")
+    assert ended.status == 0
+    assert "out of fold" not in ended.stderr
+
+
+@pytest.mark.parametrize("truth", ["truth", "labels.csv"])
+def test_scores_of_fields_that_the_model_may_have_seen_are_told(
+    calibrate: Program, folders: Path, truth: str
+) -> None:
+    ended = calibrate(f"truth={folders / truth}")
+    assert ended.status == 0
+    told = " ".join(ended.stderr.split())
+    assert f"{folders / 'run'} is not out of fold. A model is surer of fields that it was trained on" in told
+    assert "give ROUND/out_of_fold of `hpa-cells train cross_fit=true out=ROUND`" in told
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def test_mixed_bags_and_repeats(
         loaded.append(self)
 
     monkeypatch.setattr(BagData, "__init__", spy)
-    mixing = ["bags.mosaic=0.5", "bags.mosaic_fields=2", "bags.cutmix=0.5"]
+    mixing = ["method=dual_head", "bags.mosaic=0.5", "bags.mosaic_fields=2", "bags.cutmix=0.5"]
     run(root, tmp_path / "model", *mixing, "+bags.repeats.nucleoplasm=5", "loss=focal")
     soft = torch.cat([bags.field_labels.unique() for bags in seen])
     assert ((soft > 0) & (soft < 1)).any()
@@ -174,6 +174,11 @@ def test_views_beside_labels(root: Path, tmp_path: Path) -> None:
         (["self_supervision=vicreg", "augmentation=none"], "both views of a cell are the same"),
         (["+bags.repeats.spindle=3"], "bags.repeats names spindle"),
         (["bags.mosaic=0.5", "method=mask_pooled"], "only crops can be mixed"),
+        (
+            ["bags.cutmix=0.5", "method=naive"],
+            "bags.cutmix is 0.5, which mixes .*method.field_weight is 0: .*dual_head",
+        ),
+        (["bags.cutmix=0.5"], "bags.cutmix is 0.5, which mixes the labels of fields"),
         (["bags.mosaic=2"], "bags.mosaic is 2.0"),
         (["area_weight.border_um2=-1"], "area_weight.border_um2 is -1"),
         (["method=oracle"], "learns from labels of cells, and there are none: .* method=naive"),
@@ -190,7 +195,7 @@ def test_what_cannot_be_is_refused_before_any_cell_is_cut(settings: list[str], m
 
 def test_mistakes_are_told_in_one_line(root: Path, tmp_path: Path, hpa_cells: Program) -> None:
     ended = hpa_cells(
-        "train", *overrides(root, tmp_path / "model", "bags.cutmix=0.5", "bags.cells_per_field=1")
+        "train", *overrides(root, tmp_path / "model", "bags.mosaic=0.5", "bags.cells_per_field=1")
     )
     assert ended.status == 1
     assert "leaves nothing to mix" in ended.stderr

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from hpa_cells.commands.sweep import run_numbered
+from hpa_cells.commands.sweep import RunFailedError, run_numbered
 
 Program = Callable[..., Any]
 EVALUATE = ("table=T", "truth=T", "--multirun")
@@ -73,7 +77,7 @@ def test_a_run_that_fails_does_not_stop_the_others(
     ended = hpa_cells("evaluate", f"out={tmp_path}", "ties=order,average", *EVALUATE)
     assert (ended.status, done) == (1, ["average"])
     assert "hpa-cells: run 0 (ties=order table=T truth=T) failed: ties are wrong.\n" in ended.stderr
-    assert "hpa-cells: Runs 0 of the sweep failed; runs.csv" in ended.stderr
+    assert "hpa-cells: Runs 0 of the sweep failed, see above; runs.csv" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert "HYDRA_FULL_ERROR" not in ended.stderr
     assert os.environ.get("HYDRA_FULL_ERROR") == before
@@ -87,20 +91,110 @@ def test_a_run_that_fails_does_not_stop_the_others(
     assert (runs["run"].tolist(), runs["score"].tolist()) == ([0, 1], [1.0, 1.0])
 
 
-def test_a_fault_of_the_program_and_ctrl_c_end_a_sweep(
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (KeyError("lost"), "KeyError: 'lost'"),
+        (torch.OutOfMemoryError("CUDA out of memory."), "OutOfMemoryError: CUDA out of memory."),
+        (MemoryError(), "MemoryError: "),
+    ],
+)
+def test_a_fault_of_the_program_or_the_machine_is_told_and_the_others_go_on(
+    hpa_cells: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception, told: str
+) -> None:
+    networks: list[weakref.ref[Network]] = []
+
+    def run(cfg: DictConfig) -> None:
+        # The room of those that failed is free again.
+        assert [network() for network in networks] == [None] * len(networks)
+        if cfg.ties == "average":
+            return
+        network = Network()
+        networks.append(weakref.ref(network))
+        try:
+            raise RuntimeError("below")
+        except RuntimeError:
+            raise error from None
+
+    replace_verb(monkeypatch, "evaluate", run)
+    ended = hpa_cells("evaluate", f"out={tmp_path}", "ties=order,average", *EVALUATE)
+    assert ended.status == 1
+    assert "ERROR Run 0 failed.\nTraceback (most recent call last):" in ended.stderr
+    assert f"hpa-cells: run 0 (ties=order table=T truth=T) failed: {told}\n" in ended.stderr
+    runs = pd.read_csv(tmp_path / "runs.csv", keep_default_na=False)
+    assert (runs["run"].tolist(), runs["error"].tolist()) == ([0, 1], [told, ""])
+    assert len(networks) == 1
+
+
+class Network:
+    """What takes room."""
+
+
+def test_ctrl_c_ends_a_sweep(hpa_cells: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    begun: list[str] = []
+
+    def stop(cfg: DictConfig) -> None:
+        begun.append(cfg.ties)
+        raise KeyboardInterrupt
+
+    replace_verb(monkeypatch, "evaluate", stop)
+    assert hpa_cells("evaluate", f"out={tmp_path}", "ties=order,average", *EVALUATE).status == 130
+    assert begun == ["order"]
+    assert not (tmp_path / "runs.csv").exists()
+
+
+def test_a_failure_does_not_replace_what_is_finished(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    score = 0.1 + 0.2
+
+    def attempt(text: str, number: int = 0, **settings: Any) -> dict[str, Any]:
+        def run(cfg: DictConfig) -> float:
+            Path(cfg.out).mkdir(exist_ok=True)
+            if "wrong" in text:
+                raise RunFailedError("wrong.")
+            return score
+
+        cfg = OmegaConf.create({"out": str(tmp_path), **settings})
+        with suppress(RunFailedError):
+            run_numbered(run, cfg, number=number, settings=text.split())
+        rows = pd.read_csv(tmp_path / "runs.csv", keep_default_na=False, dtype=str)
+        return dict(rows.set_index("run").loc[str(number)])
+
+    failed = {"score": "", "error": "wrong.", "settings": "a=wrong"}
+    finished = {"score": "0.30000000000000004", "error": "", "settings": "a=1"}
+    assert attempt("a=wrong") == failed
+    assert attempt("a=1") == finished
+    capsys.readouterr()
+    assert attempt("a=wrong") == finished
+    assert capsys.readouterr().err == (
+        "hpa-cells: run 0 (a=wrong) failed: wrong.\n"
+        f"hpa-cells: {tmp_path / 'runs.csv'} still tells of run 0 as it was finished before.\n"
+    )
+    assert attempt("a=wrong", resume=True) == finished
+    assert attempt("a=2", number=1) == finished | {"settings": "a=2"}
+    assert attempt("a=wrong", number=2) == failed
+    # What begins anew and fails, or whose folder somebody has deleted, is there no longer.
+    assert attempt("a=wrong", resume=False) == failed
+    shutil.rmtree(tmp_path / "1")
+    assert attempt("a=wrong", number=1) == failed
+
+
+def test_what_another_command_has_finished_without_a_score_stays_too(
     hpa_cells: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def fail(cfg: DictConfig) -> None:
-        raise KeyError("lost")
+        raise ValueError("holds a run with other settings.")
 
-    def stop(cfg: DictConfig) -> None:
-        raise KeyboardInterrupt
-
+    replace_verb(monkeypatch, "evaluate", lambda cfg: Path(cfg.out).mkdir())
+    sweep = ("evaluate", f"out={tmp_path}", *EVALUATE)
+    assert hpa_cells(*sweep, "ties=order").status == 0
+    table = (tmp_path / "runs.csv").read_bytes()
     replace_verb(monkeypatch, "evaluate", fail)
-    with pytest.raises(KeyError, match="lost"):
-        hpa_cells("evaluate", f"out={tmp_path}", "ties=order,average", *EVALUATE)
-    replace_verb(monkeypatch, "evaluate", stop)
-    assert hpa_cells("evaluate", f"out={tmp_path}", "ties=order,average", *EVALUATE).status == 130
+    assert hpa_cells(*sweep, "ties=average").status == 1
+    assert (tmp_path / "runs.csv").read_bytes() == table
+    assert hpa_cells(*sweep, "ties=order").status == 1
+    assert pd.read_csv(tmp_path / "runs.csv")["error"].tolist() == ["holds a run with other settings."]
 
 
 @pytest.mark.parametrize(

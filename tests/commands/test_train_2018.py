@@ -450,6 +450,8 @@ def test_the_network_of_every_known_system_reads_its_crops(experiment: str) -> N
         ("data.num_folds=2", "data.num_folds is 2: heads=one_vs_rest needs 3 or more"),
         ("method=naive", "method.field_head is shared, but heads=one_vs_rest has one for fields"),
         ("bags.mosaic=0.5", "bags.mosaic is 0.5, which heads=one_vs_rest knows nothing of"),
+        ("+bags.repeats.nucleoplasm=5", "bags.repeats is {'nucleoplasm': 5}, which heads=one_vs_rest knows"),
+        ("bags.balance=1", "bags.balance is 1.0, which heads=one_vs_rest knows nothing of: leave it out"),
         ("area_weight.inner_um2=9", "area_weight.inner_um2 is 9, which heads=one_vs_rest knows nothing of"),
         ("heads.C=[-1]", "heads.C is [-1.0]"),
         ("heads.class_weights=[both]", "heads.class_weights is ['both']"),

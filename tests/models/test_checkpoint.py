@@ -96,6 +96,14 @@ def test_missing_file(folder: Path, name: str) -> None:
         load_checkpoint(folder)
 
 
+def test_a_cross_fit_where_one_model_is_wanted(folder: Path) -> None:
+    folder.rename(folder.parent / "fold-0")
+    with pytest.raises(
+        FileNotFoundError, match=rf"{folder.parent} is a cross-fit, .* such as {folder.parent / 'fold-0'}\."
+    ):
+        load_checkpoint(folder.parent)
+
+
 @pytest.mark.parametrize("length", [0, 7, 100, -1])
 def test_truncated_weights(folder: Path, length: int) -> None:
     path = folder / "model.safetensors"

@@ -245,6 +245,22 @@ def test_settings_out_of_range(changes: dict[str, float], message: str) -> None:
         replace(SETTINGS, **changes)
 
 
+def test_only_a_mosaic_prefers_some_fields() -> None:
+    """What is left of both where nothing learns from the labels of bags."""
+    large = World()
+    large.rows = [np.arange(field * 20, field * 20 + 20) for field in range(30)]
+    of_several = large.labels.sum(axis=1) != 1
+
+    def share_of_several(**mixed: float) -> float:
+        sampler = large.sampler(**mixed)
+        return float(np.mean([of_several[sampler.plan(batch).field_of_row].mean() for batch in range(300)]))
+
+    usual = share_of_several()
+    assert usual == pytest.approx(of_several.mean(), abs=0.02)
+    assert share_of_several(cutmix=1.0) == pytest.approx(usual, abs=0.02)
+    assert share_of_several(mosaic=1.0) == 0
+
+
 @pytest.mark.parametrize("kind", ["mosaic", "cutmix"])
 def test_cells_keep_the_labels_of_their_own_field(cells: LabelledCells, kind: str) -> None:
     settings = replace(SETTINGS, **{kind: 1.0, "mosaic_fields": 3, "cells_per_field": 5})

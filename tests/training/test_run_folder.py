@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,20 @@ def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
         ValueError, match=r"method\.loss\.cell_weight: 0\.1 -> 0\.2; new: None -> 1\).*resume=false"
     ):
         claim_folder(tmp_path / "m", other, resume=True)
+
+
+def test_what_an_earlier_version_noted_beside_is_no_difference(tmp_path: Path) -> None:
+    noted = {
+        "bags": {"workers": 0, "seed": 1},
+        "callbacks": {"progress": {"monitor": "val/ap"}, "best": None},
+    }
+    folder = claim_folder(tmp_path / "m", noted | {"data": {"fields": ["./sim/train"]}}, resume=True)
+    leave_state(folder)
+    today = {"bags": {"seed": 1}, "callbacks": {"best": None}, "data": {"fields": ["sim/train"]}}
+    claim_folder(tmp_path / "m", today, resume=True)
+    assert json.loads(folder.settings.read_text()) == today
+    with pytest.raises(ValueError, match=r"\(data\.fields: \['sim/train'\] -> \['sim/test'\]\)"):
+        claim_folder(tmp_path / "m", today | {"data": {"fields": ["sim/test"]}}, resume=True)
 
 
 def test_many_differences_are_counted(tmp_path: Path) -> None:
