@@ -89,7 +89,7 @@ class Part:
     teacher
         Who labels the cells: ``folds``, three models of the base, each asked of what it has not seen; ``shipped``;
         ``shipped-4``, the same less sure of every class by so much; ``truth``; another row, whose folds are asked;
-        None, the labels of fields alone.
+        the mean of several, joined by ``+``; None, the labels of fields alone.
     """
 
     settings: tuple[str, ...] = BASE
@@ -158,6 +158,13 @@ PARTS: dict[str, dict[str, Part]] = {
     | {
         "third round, probabilities": Part(
             ("method=oracle", "soft_labels=probabilities"), "second round by folds, probabilities"
+        ),
+        "second round by folds of log_sum_exp, probabilities": Part(
+            ("method=oracle", "soft_labels=probabilities"), "cells and field, log_sum_exp"
+        ),
+        "second round by folds of four, probabilities": Part(
+            ("method=oracle", "soft_labels=probabilities"),
+            "folds+cells and field, log_sum_exp+cells and field, top_k+no balance",
         ),
         "two teachers, probabilities": Part(("method=oracle", "soft_labels=probabilities"), "folds+shipped"),
         "second round by folds, probabilities, field too": Part(
