@@ -76,7 +76,7 @@ def run(cfg: DictConfig) -> None:
     material = read_material(cfg.table, cfg.truth, missing_fields=plain.missing_fields, settings=choice)
     validation = material.validation
     if not is_out_of_fold(material.provenance):
-        log.warning(
+        log.info(
             "%s is not out of fold. A model is surer of fields that it was trained on than of others, and what is "
             "learned from those is wrong of others: unless it has not seen these, give ROUND/out_of_fold of `hpa-cells "
             "train cross_fit=true out=ROUND`.",

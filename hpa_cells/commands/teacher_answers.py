@@ -17,6 +17,7 @@ from hpa_cells.fields import FieldSource
 from hpa_cells.table import CellTable, Column, Provenance, read_table
 from hpa_cells.training.augmentation import AugmentationSettings
 from hpa_cells.training.cutting import masks_fingerprint
+from hpa_cells.training.identity import identity
 from hpa_cells.training.labelled import DataSettings, find_labelled_fields
 
 __all__ = ["read_answers"]
@@ -88,8 +89,9 @@ def _check_masks(cfg: DictConfig, table: Path, provenance: Provenance) -> None:
 
 
 def _mask_settings(segmenter: dict[str, object]) -> dict[str, object]:
-    """Without what changes nothing in the masks."""
-    return {name: value for name, value in segmenter.items() if name != "device"}
+    """Without what changes nothing in the masks, and its folder in one spelling."""
+    in_one_spelling: dict[str, object] = identity({"segmenter": segmenter})["segmenter"]
+    return {name: value for name, value in in_one_spelling.items() if name != "device"}
 
 
 def _check_finished(cfg: DictConfig, table: Path, answers: CellTable, wanted: Sequence[str]) -> None:

@@ -121,7 +121,7 @@ def _provenance(cfg: DictConfig, settings: dict[str, Any]) -> Provenance:
         source="model",
         settings={
             "training": settings,
-            "segmenter": plain(cfg.segmenter),
+            "segmenter": settings["segmenter"],
             "masks": masks_fingerprint(plain(cfg.segmenter)),
         },
     )

@@ -98,10 +98,14 @@ def attempt(function: Callable[[Sequence[T]], list[R]], items: Sequence[T]) -> l
 
 
 def write_failures(folder: Path, failures: Sequence[Failure]) -> Path:
-    """Write ``failures.csv`` (field_id, stage, error) in one go; only its header where nothing failed."""
+    """Write ``failures.csv`` (field_id, stage, error) in one go; only its header where nothing failed.
+
+    What is there already is not written again: who reads the masks of a folder takes new files for new masks.
+    """
     path = folder / FAILURES_FILE
     columns = [column.name for column in fields(Failure)]
-    rows = pd.DataFrame([asdict(each) for each in failures], columns=columns)
-    with replaced_on_success(path) as temporary:
-        rows.to_csv(temporary, index=False)
+    text = pd.DataFrame([asdict(each) for each in failures], columns=columns).to_csv(index=False)
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        with replaced_on_success(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     return path

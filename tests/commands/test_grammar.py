@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
-from hpa_cells.commands.grammar import paths_as_typed
+from hpa_cells.commands.grammar import numbered_runs, paths_as_typed
 
 AWKWARD = [
     "a b",
@@ -68,3 +70,24 @@ def test_the_fields_of_simulate_are_a_number(tmp_path: Path, monkeypatch: pytest
 def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/someone")
     assert paths_as_typed("predict", ["out=~/runs/a"], multirun=False) == ["out='/home/someone/runs/a'"]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["out=a", "seed=0"],
+        ["loss=bce,focal", "out=a", "seed=range(0,6,2)"],
+        ["seed=choice(2,1)", "loss=bce,focal", "seed=5,6", "data.labels=[a,b]", "about='x,y',z"],
+        ["seed=range(3)", "loss=bce", "loss=focal,bce", "~debug=null", "+bags.repeats.cytosol=2,3"],
+        ["optimizer.lr=range(0.1,0.4,step=0.1)", "seed=sort(3,1,2)"],
+    ],
+)
+def test_runs_are_numbered_as_by_hydra(overrides: list[str]) -> None:
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    [runs] = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+    assert numbered_runs(overrides) == runs
+
+
+@pytest.mark.parametrize("open_sweep", ["loss=glob(*)", "seed=shuffle(1,2)", "optimizer.lr=interval(0,1)"])
+def test_what_only_the_sweep_knows_is_not_numbered(open_sweep: str) -> None:
+    assert numbered_runs(["out=a", open_sweep, "loss=bce"]) == []

@@ -108,3 +108,10 @@ def test_the_file_of_failures(tmp_path: Path) -> None:
 def test_without_failures_the_file_has_its_header_only(tmp_path: Path) -> None:
     write_failures(tmp_path, [Failure(field_id="a", stage="read", error="gone")])
     assert write_failures(tmp_path, []).read_text() == "field_id,stage,error\n"
+
+
+def test_the_same_failures_leave_the_file_as_it_is(tmp_path: Path) -> None:
+    failures = [Failure(field_id="a", stage="read", error="gone, or\nnever there")]
+    path = write_failures(tmp_path, failures)
+    before = path.stat()
+    assert write_failures(tmp_path, failures).stat() == before
