@@ -114,8 +114,8 @@ def test_a_map_rises_strictly_and_stays_in_0_to_1(rows: tuple[np.ndarray, np.nda
     grid = np.unique(np.concatenate([scores.astype(np.float64), np.linspace(0, 1, 200)]))
     calibrated = found(grid)
     assert 0 <= calibrated[0] < calibrated[-1] <= 1
-    # A steep logistic reaches 1 in 64 bits; there alone may it be flat.
-    assert ((np.diff(calibrated) > 0) | (calibrated[1:] == 1) | (calibrated[:-1] == 0)).all()
+    # A steep logistic reaches 1 in 64 bits; next to it alone may it be flat.
+    assert ((np.diff(calibrated) > 0) | (calibrated[1:] > 1 - 1e-15) | (calibrated[:-1] == 0)).all()
 
 
 @pytest.mark.parametrize("method", ["temperature", "platt", "isotonic"])

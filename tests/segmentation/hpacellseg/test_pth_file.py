@@ -178,6 +178,8 @@ def test_a_directory_that_points_before_the_archive_is_noticed(small_zip: Path) 
         read_pth(small_zip)
 
 
+# Python's advice about a text in which a byte became a backslash.
+@pytest.mark.filterwarnings("ignore:invalid escape sequence:DeprecationWarning")
 @hypothesis.settings(max_examples=150, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_damage_is_an_error_or_other_numbers(tmp_path: Path, save: Save, data: st.DataObject) -> None:
