@@ -18,8 +18,9 @@ install: .venv/.installed
 	PYTHONPATH=.uv $(PYTHON) -m uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
+# Networks and tables of tests are so small that threads would wait for each other longer than they work.
 test: install
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest
 
 lint: install
 	$(BIN)/ruff check .
