@@ -11,14 +11,12 @@ from omegaconf import DictConfig
 
 from hpa_cells.commands.field_files import FIELD_FILES, changed_fields, failed_fields, named
 from hpa_cells.commands.out_of_fold import SHARDS, check_models, is_out_of_fold
-from hpa_cells.commands.settings import to_settings
+from hpa_cells.commands.training_data import labelled_fields
 from hpa_cells.commands.training_run import plain
 from hpa_cells.fields import FieldSource
 from hpa_cells.table import CellTable, Column, Provenance, read_table
-from hpa_cells.training.augmentation import AugmentationSettings
 from hpa_cells.training.cutting import masks_fingerprint
 from hpa_cells.training.identity import identity
-from hpa_cells.training.labelled import DataSettings, find_labelled_fields
 
 __all__ = ["read_answers"]
 
@@ -58,8 +56,7 @@ def read_answers(cfg: DictConfig, table: Path) -> CellTable:
         raise ValueError(f"{table} says nothing of cells: choose a cross-fit that sees cells, not squares.")
     _check_masks(cfg, table, answers.provenance)
     check_models(table, all_finished=True)
-    dropouts = to_settings(AugmentationSettings, cfg.augmentation).dropouts
-    fields = find_labelled_fields(to_settings(DataSettings, cfg.data), optional=frozenset(dropouts))
+    fields = labelled_fields(cfg)
     _check_finished(cfg, table, answers, fields.table.field_ids)
     _check_files(table, fields.sources)
     return answers

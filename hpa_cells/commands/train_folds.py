@@ -20,13 +20,12 @@ from hpa_cells.commands.out_of_fold import (
     with_models,
 )
 from hpa_cells.commands.settings import to_settings
-from hpa_cells.commands.training_data import content_hashes
+from hpa_cells.commands.training_data import content_hashes, labelled_fields
 from hpa_cells.commands.training_run import plain, settings_with_effect
 from hpa_cells.models import SHIPPED, Ensemble, load_models
 from hpa_cells.table import Provenance
-from hpa_cells.training.augmentation import AugmentationSettings
 from hpa_cells.training.cutting import masks_fingerprint
-from hpa_cells.training.labelled import DataSettings, LabelledFields, find_labelled_fields
+from hpa_cells.training.labelled import LabelledFields
 from hpa_cells.training.method import MethodSettings
 
 __all__ = ["train_folds"]
@@ -69,14 +68,14 @@ def train_folds(cfg: DictConfig, train: Callable[[DictConfig], float]) -> float:
     OmegaConf.resolve(cfg)
     out, provenance = Path(cfg.out), _provenance(cfg, settings)
     # Before hours of training, what is read again after them.
-    fields = _find_fields(cfg)
+    fields = labelled_fields(cfg)
     if not cfg.resume:
         remove_cross_fit(out, settings)
     claim_table(out, provenance, fields.sources)
     scores = [train(each) for each in folds]
     models = load_models([each.out for each in folds])
     check_models(out / OUT_OF_FOLD, all_finished=False)
-    _predict_out_of_fold(cfg, models, with_models(provenance, models))
+    _predict_out_of_fold(cfg, models, fields, provenance=with_models(provenance, models))
     return float(np.mean(scores))
 
 
@@ -93,14 +92,9 @@ def _of_fold(cfg: DictConfig, fold: int) -> DictConfig:
     return cast(DictConfig, OmegaConf.merge(cfg, own))
 
 
-def _find_fields(cfg: DictConfig) -> LabelledFields:
-    """All labelled fields; one may lack what the models of the folds will do without."""
-    dropouts = to_settings(AugmentationSettings, cfg.augmentation).dropouts
-    return find_labelled_fields(to_settings(DataSettings, cfg.data), optional=frozenset(dropouts))
-
-
-def _predict_out_of_fold(cfg: DictConfig, models: Ensemble, provenance: Provenance) -> None:
-    fields = _find_fields(cfg)
+def _predict_out_of_fold(
+    cfg: DictConfig, models: Ensemble, fields: LabelledFields, *, provenance: Provenance
+) -> None:
     out = Path(cfg.out) / OUT_OF_FOLD
     unseen = [
         Question(

@@ -17,14 +17,13 @@ from scipy.special import expit
 from hpa_cells.atomic import replaced_on_success
 from hpa_cells.classes import ClassSet
 from hpa_cells.commands.settings import conf_folder, to_settings
+from hpa_cells.commands.training_data import labelled_fields
 from hpa_cells.commands.training_run import training_device
 from hpa_cells.metrics import macro_f1, multilabel_scores
 from hpa_cells.models import CellClassifier, PoolingSettings
-from hpa_cells.training.augmentation import AugmentationSettings
 from hpa_cells.training.bags import BagSettings
 from hpa_cells.training.data import BagData
 from hpa_cells.training.embedding import all_fields, embed_fields
-from hpa_cells.training.labelled import DataSettings, find_labelled_fields
 from hpa_cells.training.one_vs_rest import FittedHeads, OneVsRestSettings, fit_one_vs_rest
 from hpa_cells.training.outcome import Outcome, validation_metrics
 from hpa_cells.training.run_folder import RunFolder
@@ -150,8 +149,7 @@ def _put_into(classifier: CellClassifier, fitted: FittedHeads, cells: Iterable[N
 
 def _folds(cfg: DictConfig, field_ids: Sequence[str]) -> NDArray[np.int64]:
     """(F,) the fold of each field, of those that the data set is split into: none is of that for validation."""
-    dropouts = to_settings(AugmentationSettings, cfg.augmentation).dropouts
-    fields = find_labelled_fields(to_settings(DataSettings, cfg.data), optional=frozenset(dropouts))
+    fields = labelled_fields(cfg)
     fold_of = dict(zip(fields.table.field_ids, fields.folds, strict=True))
     return np.array([fold_of[field_id] for field_id in field_ids])
 

@@ -13,8 +13,9 @@ from hpa_cells.commands.training_run import plain
 
 if TYPE_CHECKING:
     from hpa_cells.training.data import BagData
+    from hpa_cells.training.labelled import LabelledFields
 
-__all__ = ["build_data", "check_view", "content_hashes"]
+__all__ = ["build_data", "check_view", "content_hashes", "labelled_fields"]
 
 
 def content_hashes(cfg: DictConfig) -> dict[str, list[str]]:
@@ -54,23 +55,25 @@ def check_view(cfg: DictConfig) -> None:
         check_crop_size(encoder, cfg.crops.size_px if view.squares is None else view.squares.size_px)
 
 
+def labelled_fields(cfg: DictConfig) -> LabelledFields:
+    """All labelled fields of a training; one may lack the channels that its models will do without."""
+    from hpa_cells.training.augmentation import AugmentationSettings
+    from hpa_cells.training.labelled import DataSettings, find_labelled_fields
+
+    dropouts = to_settings(AugmentationSettings, cfg.augmentation).dropouts
+    return find_labelled_fields(to_settings(DataSettings, cfg.data), optional=frozenset(dropouts))
+
+
 def build_data(cfg: DictConfig) -> BagData:
     """Find the labelled fields, find and cut their cells, and deal them out to training and validation."""
     from hydra.utils import instantiate
 
     from hpa_cells.cells import CropSettings
     from hpa_cells.commands.objective import cell_weights
-    from hpa_cells.training.augmentation import AugmentationSettings
     from hpa_cells.training.bags import BagSettings
     from hpa_cells.training.cutting import CuttingSettings, cut_fields
     from hpa_cells.training.data import BagData
-    from hpa_cells.training.labelled import (
-        CellLabels,
-        DataSettings,
-        find_labelled_fields,
-        label_cells,
-        split_folds,
-    )
+    from hpa_cells.training.labelled import CellLabels, DataSettings, label_cells, split_folds
     from hpa_cells.training.soft_labels import SoftLabelSettings
     from hpa_cells.training.view import ViewSettings
 
@@ -79,8 +82,7 @@ def build_data(cfg: DictConfig) -> BagData:
     if view.squares is not None:
         # A model is validated as it predicts.
         bags = replace(bags, validation_cells_per_field=view.squares.num_predicted)
-    dropouts = to_settings(AugmentationSettings, cfg.augmentation).dropouts
-    fields = find_labelled_fields(data, optional=frozenset(dropouts))
+    fields = labelled_fields(cfg)
     cutting = CuttingSettings(
         segmenter=instantiate(cfg.segmenter),
         segmenter_settings=plain(cfg.segmenter),
