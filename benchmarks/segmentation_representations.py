@@ -73,7 +73,13 @@ def show(name: str, pairs: Pairs, network: CellUNet) -> None:
     for field, truth in pairs:
         image = network_input(field, um_per_px)
         [maps] = infer_maps(
-            network, [image], device=torch.device("cpu"), half=False, tile_px=1024, margin_px=256
+            network,
+            [image],
+            device=torch.device("cpu"),
+            half=False,
+            tile_px=1024,
+            margin_px=256,
+            together=False,
         )
         for part, representation in joint.parts.items():
             own = joint.maps_of(part, maps)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -149,6 +150,9 @@ class TableWriter:
         self._class_set = get_class_set(provenance.class_set)
         self._shard_fields = shard_fields
         self._added: list[tuple[pd.DataFrame, dict[str, Any]]] = []
+        self._background = ThreadPoolExecutor(1, thread_name_prefix="hpa-cells write")
+        self._behind: list[tuple[pd.DataFrame, dict[str, Any]]] = []
+        self._under_way: Future[None] | None = None
         self._hold = sole_writer(folder)
         folder.mkdir(parents=True, exist_ok=True)
         shards = sorted(folder.glob("fields-*.parquet"))
@@ -163,23 +167,46 @@ class TableWriter:
             self.finished = frozenset(field_id for shard in ids for field_id in shard)
 
     def add(self, *, cells: pd.DataFrame, field_row: dict[str, Any]) -> None:
-        """Add a finished field: its cells (may be none) and its row of `FIELD_COLUMNS` and probabilities."""
+        """Add a finished field: its cells (may be none) and its row of `FIELD_COLUMNS` and probabilities.
+
+        A full shard is written behind the caller's back; that it could not be is said at the next one, or at the end.
+        """
         self._added.append((cells, field_row))
         if len(self._added) >= self._shard_fields:
-            self.flush()
+            self._write_behind()
 
     def flush(self) -> None:
-        """Write what was added since the last shard."""
-        if not self._added:
+        """Write what was added since the last shard, and wait until all is written."""
+        self._write_behind()
+        self._wait()
+
+    def _write_behind(self) -> None:
+        """Begin to write a shard; two at most are in memory."""
+        self._wait()
+        if self._added:
+            # In one step: a Ctrl-C may come between any two, and no field may be written twice.
+            self._behind, self._added = self._added, []
+            self._under_way = self._background.submit(self._write_shard, self._behind, self._next_shard)
+
+    def _wait(self) -> None:
+        """Wait for the shard that is being written; its rows stay, to be tried again, where it could not be."""
+        if self._under_way is None:
             return
-        filled = [cells for cells, _ in self._added if len(cells)]
-        field_rows = [field_row for _, field_row in self._added]
+        under_way, self._under_way = self._under_way, None
+        try:
+            under_way.result()
+        except BaseException:
+            self._added = [*self._behind, *self._added]
+            raise
+        self._next_shard += 1
+
+    def _write_shard(self, added: list[tuple[pd.DataFrame, dict[str, Any]]], number: int) -> None:
+        filled = [cells for cells, _ in added if len(cells)]
+        field_rows = [field_row for _, field_row in added]
         cells = pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
-        name = f"{self._next_shard:06d}.parquet"
+        name = f"{number:06d}.parquet"
         self._write(self._folder / f"cells-{name}", cells, CELL_COLUMNS)
         self._write(self._folder / f"fields-{name}", pd.DataFrame(field_rows), FIELD_COLUMNS)
-        self._added = []
-        self._next_shard += 1
 
     def __enter__(self) -> TableWriter:
         self._hold.__enter__()
@@ -191,6 +218,7 @@ class TableWriter:
         try:
             self.flush()
         finally:
+            self._background.shutdown()
             self._hold.__exit__(None, None, None)
 
     def _write(self, path: Path, rows: pd.DataFrame, columns: dict[str, pa.DataType]) -> None:

@@ -4,18 +4,20 @@ from hpa_cells.cells.crops import CropSettings, crop_cells
 from hpa_cells.cells.field_view import FieldViewSettings, pad_fields, view_field
 from hpa_cells.cells.morphology import CellMorphology, measure_cells
 from hpa_cells.cells.normalisation import normalise_field
-from hpa_cells.cells.rows import cell_rows, field_row
+from hpa_cells.cells.rows import MaskRows, cell_rows, field_row, mask_rows
 from hpa_cells.cells.squares import SquareSettings, cut_squares
 
 __all__ = [
     "CellMorphology",
     "CropSettings",
     "FieldViewSettings",
+    "MaskRows",
     "SquareSettings",
     "cell_rows",
     "crop_cells",
     "cut_squares",
     "field_row",
+    "mask_rows",
     "measure_cells",
     "normalise_field",
     "pad_fields",

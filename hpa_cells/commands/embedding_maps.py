@@ -79,7 +79,7 @@ def embed_fields(cfg: DictConfig, out: Path) -> tuple[Path | None, list[Failure]
             models=models,
             writer=writer,
             settings=PredictionSettings(pixel_size_um=cfg.pixel_size_um),
-            runner=LocalRunner(num_threads=cfg.workers),
+            runner=LocalRunner(workers=cfg.workers),
         )
         follow("embed", outcomes, failures, num_fields=len(todo))
     has_fields = any(folder.glob("fields-*.parquet"))

@@ -109,7 +109,7 @@ def _answers(
             models=question.models,
             writer=writer,
             settings=settings,
-            runner=LocalRunner(num_threads=max(1, cfg.workers)),
+            runner=LocalRunner(workers=max(1, cfg.workers)),
         )
         # On the device there is room for those of one question, or for the training that follows.
         for each in question.models.members:

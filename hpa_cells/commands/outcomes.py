@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hpa_cells.commands.app import FieldsFailedError
 from hpa_cells.commands.progress import field_progress
-from hpa_cells.prediction import FAILURES_FILE, Failure
+from hpa_cells.prediction import FAILURES_FILE, Failure, StageTimes
 
 __all__ = ["follow", "refuse_failures"]
 
+log = logging.getLogger(__name__)
 
-def follow(verb: str, outcomes: Iterable[object], failures: list[Failure], *, num_fields: int) -> None:
-    """Run to the end, collecting failures as they come, so that they are on record also after a stop."""
+
+def follow(
+    verb: str,
+    outcomes: Iterable[object],
+    failures: list[Failure],
+    *,
+    num_fields: int,
+    times: StageTimes | None = None,
+) -> None:
+    """Run to the end, collecting failures as they come, so that they are on record also after a stop.
+
+    Where the stages are timed, the bar names the one that holds up the others.
+    """
     with field_progress(verb, num_fields) as progress:
         for outcome in outcomes:
             if isinstance(outcome, Failure):
                 failures.append(outcome)
                 progress.note(f"{outcome.field_id} failed to {outcome.stage}: {outcome.error}")
-            progress.advance()
+            progress.advance(limit=times.limit if times is not None else None)
+    if times:
+        log.info("Time by stage: %s.", times.summary())
 
 
 def refuse_failures(out: Path, failures: Sequence[Failure], *, num_fields: int, cure: str = "") -> None:

@@ -24,6 +24,7 @@ from hpa_cells.prediction import (
     PredictionSettings,
     ScoreFusion,
     ScoringSettings,
+    StageTimes,
     Symmetries,
     pick_device,
     predict_fields,
@@ -80,11 +81,18 @@ def run(cfg: DictConfig) -> None:
         _warn_of_other_scores(settings.fusion, provenance)
     with TableWriter(out, provenance=provenance, shard_fields=plain.shard_fields) as writer:
         todo = _unfinished(sources, writer)
+        times = StageTimes()
         outcomes = predict_fields(
-            todo, segmenter=segmenter, models=models, writer=writer, settings=settings, runner=runner
+            todo,
+            segmenter=segmenter,
+            models=models,
+            writer=writer,
+            settings=settings,
+            runner=runner,
+            times=times,
         )
         try:
-            follow("predict", outcomes, failures, num_fields=len(todo))
+            follow("predict", outcomes, failures, num_fields=len(todo), times=times)
         finally:
             write_failures(out, failures)
     refuse_failures(out, failures, num_fields=len(sources) + len(problems))

@@ -26,11 +26,11 @@ class FieldProgress:
 
     def __init__(self, progress: Progress, description: str, num_fields: int) -> None:
         self._progress = progress
-        self._task = progress.add_task(description, total=num_fields)
+        self._task = progress.add_task(description, total=num_fields, limit="")
 
-    def advance(self) -> None:
-        """Count one more field."""
-        self._progress.advance(self._task)
+    def advance(self, *, limit: str | None = None) -> None:
+        """Count one more field, and name the stage that holds up the others, where one is known to."""
+        self._progress.update(self._task, advance=1, limit=f"limit: {limit}" if limit else "")
 
     def note(self, text: str) -> None:
         """Print a line above the bar."""
@@ -47,6 +47,7 @@ def field_progress(description: str, num_fields: int) -> Iterator[FieldProgress]
         _FieldsPerSecond(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[limit]}"),
     )
     with Progress(*columns, console=Console(stderr=True), disable=num_fields == 0) as progress:
         yield FieldProgress(progress, description, num_fields)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,12 +13,10 @@ from omegaconf import DictConfig
 from hpa_cells import __version__
 from hpa_cells.atomic import replaced_on_success
 from hpa_cells.commands.outcomes import follow, refuse_failures
-from hpa_cells.commands.workers import worker_processes
-from hpa_cells.fields import FieldSource, read_field, scan_fields
-from hpa_cells.prediction import Failure, write_failures
-from hpa_cells.prediction.failures import at_stage, attempt
+from hpa_cells.fields import scan_fields
+from hpa_cells.prediction import Failure, LocalRunner, StageTimes, segmentation_stages, write_failures
 from hpa_cells.segmentation import Segmenter, is_written, write_segmentation
-from hpa_cells.types import Segmentation
+from hpa_cells.types import Field, Segmentation
 
 __all__ = ["run"]
 
@@ -38,6 +35,7 @@ def run(cfg: DictConfig) -> None:
     """
     out = Path(cfg.out)
     segmenter: Segmenter = instantiate(cfg.segmenter)
+    runner: LocalRunner = instantiate(cfg.runner)
     sources, problems = scan_fields(cfg.fields, optional=segmenter.optional_channels)
     failures = [Failure(field_id=each.field_id, stage="find", error=each.message) for each in problems]
     todo = [source for source in sources if not is_written(out, source.field_id)]
@@ -47,10 +45,17 @@ def run(cfg: DictConfig) -> None:
     if len(todo) < len(sources):
         log.info("%d of %d fields are finished already", len(sources) - len(todo), len(sources))
 
-    work = partial(_segment_field, segmenter=segmenter, out=out, pixel_size_um=cfg.pixel_size_um)
+    times = StageTimes()
+    stages = segmentation_stages(
+        segmenter,
+        partial(_write, out),
+        pixel_size_um=cfg.pixel_size_um,
+        num_fields=cfg.segment_fields,
+        num_threads=runner.num_threads,
+        times=times,
+    )
     try:
-        with worker_processes(cfg.workers) as run_all:
-            follow("segment", run_all(work, todo), failures, num_fields=len(todo))
+        follow("segment", runner.run(todo, stages), failures, num_fields=len(todo), times=times)
     finally:
         write_failures(out, failures)
     refuse_failures(out, failures, num_fields=len(sources) + len(problems))
@@ -86,22 +91,6 @@ def _claim(out: Path, cfg: DictConfig) -> None:
         )
 
 
-def _segment_field(
-    source: FieldSource, *, segmenter: Segmenter, out: Path, pixel_size_um: float | None
-) -> Failure | None:
-    """Segment one field and write its label images, or say why it cannot be segmented."""
-    [found] = attempt(partial(_segment, segmenter=segmenter, pixel_size_um=pixel_size_um), [source])
-    if isinstance(found, Failure):
-        return found
+def _write(out: Path, _: Field, segmentation: Segmentation) -> None:
     # A full disk is no fault of this field: an error in writing ends the run.
-    write_segmentation(found, out)
-    return None
-
-
-def _segment(
-    sources: Sequence[FieldSource], *, segmenter: Segmenter, pixel_size_um: float | None
-) -> list[Segmentation]:
-    with at_stage("read"):
-        fields = [read_field(source, pixel_size_um=pixel_size_um) for source in sources]
-    with at_stage("segment"):
-        return segmenter.segment(fields)
+    write_segmentation(segmentation, out)

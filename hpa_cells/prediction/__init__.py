@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from hpa_cells.prediction.failures import FAILURES_FILE, Failure, write_failures
     from hpa_cells.prediction.fusion import AreaWeight, Fusion, ScoreFusion
     from hpa_cells.prediction.learned_fusion import LearnedFusion
-    from hpa_cells.prediction.pipeline import Finished, PredictionSettings, predict_fields
+    from hpa_cells.prediction.pipeline import Finished, predict_fields
     from hpa_cells.prediction.runner import LocalRunner
     from hpa_cells.prediction.scores_file import read_learned_fusion
     from hpa_cells.prediction.scoring import (
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
         score_cells,
         score_crops,
     )
+    from hpa_cells.prediction.settings import PredictionSettings
+    from hpa_cells.prediction.stage_times import StageTimes
+    from hpa_cells.prediction.stages import segmentation_stages
     from hpa_cells.prediction.thresholds import FixedThresholds, RatioThresholds, TunedThresholds
     from hpa_cells.prediction.tta import Symmetries
 
@@ -36,6 +39,7 @@ __all__ = [
     "RatioThresholds",
     "ScoreFusion",
     "ScoringSettings",
+    "StageTimes",
     "Symmetries",
     "TunedThresholds",
     "pick_device",
@@ -43,6 +47,7 @@ __all__ = [
     "read_learned_fusion",
     "score_cells",
     "score_crops",
+    "segmentation_stages",
     "write_failures",
 ]
 
@@ -56,10 +61,11 @@ _MODULES = {
     "Fusion": "fusion",
     "LearnedFusion": "learned_fusion",
     "LocalRunner": "runner",
-    "PredictionSettings": "pipeline",
+    "PredictionSettings": "settings",
     "RatioThresholds": "thresholds",
     "ScoreFusion": "fusion",
     "ScoringSettings": "scoring",
+    "StageTimes": "stage_times",
     "Symmetries": "tta",
     "TunedThresholds": "thresholds",
     "pick_device": "scoring",
@@ -67,6 +73,7 @@ _MODULES = {
     "read_learned_fusion": "scores_file",
     "score_cells": "scoring",
     "score_crops": "scoring",
+    "segmentation_stages": "stages",
     "write_failures": "failures",
 }
 

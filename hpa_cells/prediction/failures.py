@@ -83,18 +83,19 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or _NO_MEMORY_OF_CPU in str(error)
 
 
-def attempt(function: Callable[[Sequence[T]], list[R]], items: Sequence[T]) -> list[R | Failure]:
+def attempt(function: Callable[[Sequence[T]], Sequence[R]], items: Sequence[T]) -> list[R | Failure]:
     """Call a function that takes several fields at once, and put a `Failure` in place of each guilty one.
 
-    When the call fails `at_stage`, the fields are tried one by one, so that only those that fail alone are
-    lost.
+    When the call fails `at_stage`, the halves of the fields are tried alone, and so on, so that only those that fail
+    by themselves are lost, and a batch that is too large for the memory is halved.
     """
     try:
         return [*function(items)]
     except _StageError as error:
         if len(items) == 1:
             return [Failure(field_id=items[0].field_id, stage=error.stage, error=str(error))]
-    return [outcome for item in items for outcome in attempt(function, [item])]
+    middle = len(items) // 2
+    return [*attempt(function, items[:middle]), *attempt(function, items[middle:])]
 
 
 def write_failures(folder: Path, failures: Sequence[Failure]) -> Path:

@@ -1,17 +1,20 @@
-"""Where the stages before the network run; the choices of the group ``runner``."""
+"""Where the stages run; the choices of the group ``runner``."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any
+
+import cv2
+
+from hpa_cells.prediction.conveyor import Stage, convey
 
 __all__ = ["LocalRunner"]
 
-T = TypeVar("T")
-R = TypeVar("R")
+_FIELDS_A_GPU = 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,34 +23,47 @@ class LocalRunner:
 
     Attributes
     ----------
-    num_threads
-        Number of calls under way at once.
-    num_ahead
-        Number of results, ready or under way, that wait for the one who asks: it bounds the memory.
+    workers
+        Threads a stage, each on a field of its own; None for as many as this process may use cores.
+    fields_under_way
+        Number of fields in memory at once, each with its pixels; None for as many as there are threads, and 16 more
+        for each network on a GPU, to fill its batches.
     """
 
-    num_threads: int = 2
-    num_ahead: int = 4
+    workers: int | None = None
+    fields_under_way: int | None = None
 
     def __post_init__(self) -> None:
-        for name, number in (("num_threads", self.num_threads), ("num_ahead", self.num_ahead)):
-            if number < 1:
-                raise ValueError(f"runner.{name} is {number}: give at least 1.")
+        for name, number in (("workers", self.workers), ("fields_under_way", self.fields_under_way)):
+            if number is not None and number < 1:
+                raise ValueError(f"{name} is {number}: give at least 1, or null.")
 
-    def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """Results in the order of the items, computed ahead of being asked for.
+    @property
+    def num_threads(self) -> int:
+        """Threads a stage."""
+        return self.workers or len(os.sched_getaffinity(0))
 
-        An error of the function is raised where its result would come. When the caller stops early, calls
-        that have not begun are dropped.
-        """
-        pool = ThreadPoolExecutor(self.num_threads, thread_name_prefix="hpa-cells")
-        waiting: deque[Future[R]] = deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) > self.num_ahead:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    def run(self, items: Iterable[Any], stages: Sequence[Stage]) -> Iterator[Any]:
+        """Outcomes of the items, in their order, see `convey`."""
+        with _one_core_a_thread():
+            yield from convey(items, stages, num_under_way=self._num_under_way(stages))
+
+    def _num_under_way(self, stages: Sequence[Stage]) -> int:
+        if self.fields_under_way is not None:
+            return self.fields_under_way
+        return sum(stage.num_threads + _FIELDS_A_GPU * (stage.batch_size > 1) for stage in stages)
+
+
+@contextmanager
+def _one_core_a_thread() -> Iterator[None]:
+    """Keep libraries from using all cores for one field: with a field a core nobody waits for another."""
+    import torch
+
+    of_torch, of_opencv = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(of_torch)
+        cv2.setNumThreads(of_opencv)

@@ -22,6 +22,8 @@ __all__ = ["CellPixels", "ScoringSettings", "pick_device", "score_cells", "score
 
 # A network sees about as much of whole fields at once as of `batch_cells` crops of this size.
 _CROP_PX = 128 * 128
+# On a CPU, where more at once is no faster, and whatever a user sets: the last bits of a number depend on it.
+_CPU_BATCH = 32
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,8 +35,8 @@ class ScoringSettings:
     symmetries
         The views of a crop or field whose probabilities, and embeddings, are averaged.
     batch_cells
-        Number of crops the network sees at once, or of fields as many as have so many pixels in crops of 128 px, but
-        at least one: memory and speed, never the result.
+        Number of crops the network sees at once on a GPU, or of fields as many as have so many pixels in crops of
+        128 px, but at least one: memory and speed, hardly the result. On a CPU each field is seen alone.
     half_precision
         Whether the network computes in 16 bit; only on a CUDA device.
     """
@@ -115,6 +117,8 @@ def score_cells(
 ) -> list[CellScores]:
     """Score the cells of several fields, and the fields, on the device of the models.
 
+    On a CPU the scores of a field are the same, to the last bit, whatever other fields come with it.
+
     Parameters
     ----------
     models
@@ -136,6 +140,14 @@ def score_cells(
     ValueError
         If the network answers with something that is no probability.
     """
+    if _device_of(models.members[0].model).type == "cpu":
+        return [_score_together(models, [each], settings)[0] for each in pixels]
+    return _score_together(models, pixels, settings)
+
+
+def _score_together(
+    models: Ensemble, pixels: Sequence[CellPixels], settings: ScoringSettings
+) -> list[CellScores]:
     num_classes, networks = len(models.class_set), [each.model for each in models.members]
     of_squares = [each for each in networks if each.settings.view == "squares"]
     of_cells = [each for each in networks if each not in of_squares]
@@ -209,11 +221,14 @@ def _embed_crops(
     """Embeddings (N, D) float32 of each view of all crops, or squares; only here does the batch size matter."""
     shown = [each.squares if model.settings.view == "squares" else each.crops for each in pixels]
     images = np.concatenate([each.images for each in shown if each is not None])
-    device = next(model.parameters()).device
+    device = _device_of(model)
     views: list[list[Tensor]] = [[] for _ in range(len(settings.symmetries))]
+    size = settings.batch_cells
+    if device.type == "cpu":
+        size = max(1, _CPU_BATCH * _CROP_PX // max(_CROP_PX, images.shape[-1] ** 2))
     with _precision(settings, device):
-        for start in range(0, len(images), settings.batch_cells):
-            batch = model_input(images[start : start + settings.batch_cells], device)
+        for start in range(0, len(images), size):
+            batch = model_input(images[start : start + size], device)
             for embeddings, view in zip(views, settings.symmetries.views(batch), strict=True):
                 embeddings.append(model.embed(view).float())
     return [torch.cat(each) for each in views]
@@ -224,7 +239,7 @@ def _embed_fields(
 ) -> list[Tensor]:
     """Embeddings (N, D) float32 of the cells in each view of the fields, in the fields' order."""
     fields = [each.view for each in pixels if each.view is not None and len(each.view.cell_ids)]
-    device = next(model.parameters()).device
+    device = _device_of(model)
     found: list[list[Tensor]] = [[torch.empty(0)] * len(fields) for _ in range(len(settings.symmetries))]
     with _precision(settings, device):
         for batch in _of_one_shape(fields, settings.batch_cells):
@@ -259,6 +274,10 @@ def _numbered(
         for each, start in zip(fields, starts, strict=True)
     ]
     return pad_fields([each.image for each in fields], masks)
+
+
+def _device_of(model: CellClassifier) -> torch.device:
+    return next(model.parameters()).device
 
 
 def _precision(settings: ScoringSettings, device: torch.device) -> torch.autocast:

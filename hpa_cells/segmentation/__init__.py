@@ -2,7 +2,7 @@
 
 from hpa_cells.segmentation.hpacellseg import HpaCellSeg
 from hpa_cells.segmentation.precomputed import Precomputed
-from hpa_cells.segmentation.protocol import Segmenter
+from hpa_cells.segmentation.protocol import NetworkSegmenter, Segmenter
 from hpa_cells.segmentation.storage import is_written, read_segmentation, write_segmentation
 from hpa_cells.segmentation.table_masks import TableMasks
 from hpa_cells.segmentation.unet import UNet
@@ -10,6 +10,7 @@ from hpa_cells.segmentation.watershed import Watershed
 
 __all__ = [
     "HpaCellSeg",
+    "NetworkSegmenter",
     "Precomputed",
     "Segmenter",
     "TableMasks",

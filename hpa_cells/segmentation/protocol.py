@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from hpa_cells.types import Channel, Field, Segmentation
 
-__all__ = ["Segmenter"]
+__all__ = ["NetworkSegmenter", "Segmenter"]
 
 
 class Segmenter(Protocol):
     """Finds the cells of fields.
 
-    A segmenter is built once from its settings, can be pickled, and gives the same result for a field
-    whatever other fields it is given with.
+    A segmenter is built once from its settings, can be pickled, may be called from several threads at once, and
+    gives the same result for a field whatever other fields it is given with.
     """
 
     @property
@@ -42,4 +42,29 @@ class Segmenter(Protocol):
         ValueError, OSError
             Naming the field, if it cannot be segmented.
         """
+        ...
+
+
+@runtime_checkable
+class NetworkSegmenter(Segmenter, Protocol):
+    """One with a network in it: what comes before and after is asked for apart, so that others can run meanwhile.
+
+    `segment` does the three one after the other.
+    """
+
+    @property
+    def is_on_gpu(self) -> bool:
+        """Whether the network computes on a GPU, which likes several fields at once."""
+        ...
+
+    def see(self, field: Field) -> Any:
+        """What the network sees of a field."""
+        ...
+
+    def infer(self, seen: Sequence[Any]) -> list[Any]:
+        """What the network finds in each; the same on a CPU, to the last bit, whatever comes along with it."""
+        ...
+
+    def find(self, field: Field, found: Any) -> Segmentation:
+        """The cells and nuclei of a field, from what the network found."""
         ...

@@ -71,11 +71,11 @@ def infer_maps(
     half: bool,
     tile_px: int,
     margin_px: int,
+    together: bool,
 ) -> list[_Planes]:
     """The network's maps of each image.
 
-    Images of one size go through together, as many as have no more pixels than a tile with its margins: memory
-    is bounded by the tile, however many and however large the images are.
+    Memory is bounded by a tile with its margins, however many and however large the images are.
 
     Parameters
     ----------
@@ -88,6 +88,9 @@ def infer_maps(
     tile_px, margin_px
         Side of a tile and width of its margin, multiples of the network's stride. An image with no side above
         a tile and its two margins goes through whole.
+    together
+        Whether images of one size go through at once, as many as have no more pixels than a tile with its margins.
+        For a GPU: on a CPU they are no faster so, and their numbers differ in the last bits with how many there are.
 
     Returns
     -------
@@ -97,11 +100,12 @@ def infer_maps(
     window_px = tile_px + 2 * margin_px
     padded = [_padded(image, network.stride_px) for image in images]
     maps: list[_Planes] = [np.empty(0, dtype=np.float32)] * len(images)
-    for indices in _batches([image.shape[1:] for image in padded], window_px**2):
+    most_px = window_px**2 if together else 0
+    for indices in _batches([image.shape[1:] for image in padded], most_px):
         batch = np.stack([padded[index] for index in indices])
         is_whole = max(batch.shape[2:]) <= window_px
-        together = infer(batch) if is_whole else _infer_tiles(infer, batch, tile_px, margin_px)
-        for index, each in zip(indices, together, strict=True):
+        found = infer(batch) if is_whole else _infer_tiles(infer, batch, tile_px, margin_px)
+        for index, each in zip(indices, found, strict=True):
             height, width = images[index].shape[1:]
             maps[index] = each[:, :height, :width]
     return maps

@@ -25,6 +25,15 @@ __all__ = ["PACKAGED_WEIGHTS", "UNet"]
 PACKAGED_WEIGHTS = Path(__file__).parent / "weights" / "unet.safetensors"
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """(T, h, w) float32 maps, and what the image lacks that they are of."""
+
+    maps: NDArray[np.float32]
+    shows_no_nuclei: bool
+    shows_nuclei_only: bool
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UNet:
     """Cells and nuclei by one network; any size, pixel size and depth of field.
@@ -71,8 +80,13 @@ class UNet:
         """
         _load(self.weights, str(chosen_device(self.device)))
 
+    @property
+    def is_on_gpu(self) -> bool:
+        """Whether the network is on a GPU."""
+        return chosen_device(self.device).type != "cpu"
+
     def segment(self, fields: Sequence[Field]) -> list[Segmentation]:
-        """Cells and nuclei of each field; fields of one size go through the network together.
+        """Cells and nuclei of each field; on a GPU, fields of one size go through the network together.
 
         Where a field has neither microtubules nor ER, a cell is its nucleus. Where its nucleus channel is of one
         value, nothing is found.
@@ -83,24 +97,65 @@ class UNet:
             If a field's pixel size would enlarge it absurdly, or it is larger than a tile and the network's
             weights are of one that tiles cannot serve.
         """
-        device = chosen_device(self.device)
-        network = _load(self.weights, str(device))
-        um_per_px = network.settings.um_per_px
-        images = [network_input(field, um_per_px) for field in fields]
+        found = self.infer([self.see(field) for field in fields])
+        return [self.find(*each) for each in zip(fields, found, strict=True)]
+
+    def see(self, field: Field) -> NDArray[np.float32]:
+        """(3, h, w) float32, see `network_input`.
+
+        Raises
+        ------
+        ValueError
+            If its pixel size would enlarge it absurdly, or it is larger than a tile and the network's weights are
+            of one that tiles cannot serve.
+        """
+        image = network_input(field, self._network().settings.um_per_px)
+        if max(image.shape[1:]) > self.tile_px and self._reach() is None:
+            raise ValueError(
+                f"Field {field.field_id} has {image.shape[1]} x {image.shape[2]} px at the network's scale, and the "
+                f"network of segmenter.weights looks too far for tiles of {self.tile_px} px: give a "
+                "segmenter.tile_px as large as the field, or weights of a network without attention over the whole "
+                "image."
+            )
+        return image
+
+    def infer(self, seen: Sequence[NDArray[np.float32]]) -> list[_Found]:
+        """What the network finds in each image that `see` gave."""
         margin_px = _LEAST_MARGIN_PX
         # Only for large fields: to find out takes as long as half a field does.
-        if any(max(image.shape[1:]) > self.tile_px for image in images):
-            reach = _reach(self.weights, str(device))
-            if reach is None:
-                _refuse_tiles(fields, images, self.tile_px)
-            margin_px = _margin_px(reach)
+        if any(max(image.shape[1:]) > self.tile_px for image in seen):
+            margin_px = _margin_px(self._reach())
         maps = infer_maps(
-            network, images, device=device, half=self.half, tile_px=self.tile_px, margin_px=margin_px
+            self._network(),
+            seen,
+            device=chosen_device(self.device),
+            half=self.half,
+            tile_px=self.tile_px,
+            margin_px=margin_px,
+            together=self.is_on_gpu,
         )
         return [
-            _read_cells(field, network, image, each)
-            for field, image, each in zip(fields, images, maps, strict=True)
+            _Found(each, shows_no_nuclei=shows_no_nuclei(image), shows_nuclei_only=shows_nuclei_only(image))
+            for each, image in zip(maps, seen, strict=True)
         ]
+
+    def find(self, field: Field, found: _Found) -> Segmentation:
+        """The cells and nuclei that the maps show."""
+        # In the dark holes of the other channels the network would guess some.
+        if found.shows_no_nuclei:
+            nothing = np.zeros(found.maps.shape[1:], dtype=np.int32)
+            return at_field_size(field, cells=nothing, nuclei=nothing)
+        settings, representation = self._network().settings, self._network().representation
+        cells, nuclei = representation.decode(
+            found.maps, um_per_px=settings.um_per_px, nuclei_only=found.shows_nuclei_only
+        )
+        return at_field_size(field, cells=cells, nuclei=nuclei)
+
+    def _network(self) -> CellUNet:
+        return _load(self.weights, str(chosen_device(self.device)))
+
+    def _reach(self) -> int | None:
+        return _reach(self.weights, str(chosen_device(self.device)))
 
 
 _LEAST_MARGIN_PX = 256
@@ -113,29 +168,6 @@ def _margin_px(reach: int | None) -> int:
     if reach is None:
         return 0
     return max(_LEAST_MARGIN_PX, reach + -reach % _MARGIN_STEP_PX)
-
-
-def _refuse_tiles(fields: Sequence[Field], images: Sequence[NDArray[np.float32]], tile_px: int) -> None:
-    for field, image in zip(fields, images, strict=True):
-        if max(image.shape[1:]) > tile_px:
-            raise ValueError(
-                f"Field {field.field_id} has {image.shape[1]} x {image.shape[2]} px at the network's scale, and the "
-                f"network of segmenter.weights looks too far for tiles of {tile_px} px: give a segmenter.tile_px "
-                "as large as the field, or weights of a network without attention over the whole image."
-            )
-
-
-def _read_cells(
-    field: Field, network: CellUNet, image: NDArray[np.float32], maps: NDArray[np.float32]
-) -> Segmentation:
-    # In the dark holes of the other channels the network would guess some.
-    if shows_no_nuclei(image):
-        nothing = np.zeros(image.shape[1:], dtype=np.int32)
-        return at_field_size(field, cells=nothing, nuclei=nothing)
-    cells, nuclei = network.representation.decode(
-        maps, um_per_px=network.settings.um_per_px, nuclei_only=shows_nuclei_only(image)
-    )
-    return at_field_size(field, cells=cells, nuclei=nuclei)
 
 
 # Once a process, not once a batch.

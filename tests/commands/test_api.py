@@ -91,9 +91,9 @@ def test_awkward_paths(spy: Callable[[str], list[DictConfig]], name: str) -> Non
 def test_settings_groups_and_overrides(spy: Callable[[str], list[DictConfig]]) -> None:
     seen = spy("segment")
     overrides = ["segmenter.match_nuclei=true"]
-    hpa_cells.segment(fields="F", out="O", overrides=overrides, segmenter="precomputed", workers=3)
+    hpa_cells.segment(fields="F", out="O", overrides=overrides, segmenter="precomputed", segment_fields=3)
     [cfg] = seen
-    assert cfg.workers == 3
+    assert cfg.segment_fields == 3
     assert cfg.segmenter._target_ == "hpa_cells.segmentation.Precomputed"
     assert cfg.segmenter.match_nuclei is True
 

@@ -88,7 +88,7 @@ def test_provenance_holds_what_changes_the_content_and_nothing_else(
     assert settings["segmenter"]["folder"] == str(small_world.masks)
     assert settings["crops"]["size_px"] == 32
     assert settings["thresholds"]["negative"] == pytest.approx(0.9)
-    ended = predict("tta=flips", "fusion=product", "batch_cells=3", "runner.num_threads=1", "shard_fields=1")
+    ended = predict("tta=flips", "fusion=product", "batch_cells=3", "workers=1", "shard_fields=1")
     assert ended.status == 0
     assert "5 of 5 fields are finished already" in ended.stderr
 
@@ -205,17 +205,17 @@ def test_two_files_for_one_channel(predict: Program, small_world: Any, tmp_path:
 
 _INTERRUPTED = """
 import os, signal, sys
-import hpa_cells.prediction.pipeline as pipeline
+import hpa_cells.prediction.stages as stages
 from hpa_cells.commands.app import main
 
-read_field = pipeline.read_field
+read_field = stages.read_field
 
 def read_and_press_ctrl_c(source, **settings):
     if source.field_id == "f3":
         os.kill(os.getpid(), signal.SIGINT)
     return read_field(source, **settings)
 
-pipeline.read_field = read_and_press_ctrl_c
+stages.read_field = read_and_press_ctrl_c
 main()
 """
 
@@ -234,7 +234,7 @@ def test_ctrl_c_keeps_the_finished_fields_and_the_same_command_completes_the_tab
         f"segmenter.folder={small_world.masks}",
         "device=cpu",
     ]
-    slowly = ["batch_cells=1", "runner.num_threads=1", "runner.num_ahead=1"]
+    slowly = ["workers=1", "fields_under_way=1"]
     ended = subprocess.run(
         [sys.executable, "-c", _INTERRUPTED, "predict", *settings, *slowly],
         capture_output=True,
@@ -263,7 +263,7 @@ def test_ctrl_c_keeps_the_finished_fields_and_the_same_command_completes_the_tab
         ("segment_fields=0", "segment_fields is 0: give at least 1"),
         ("pixel_size_um=-0.1", "pixel_size_um is -0.1"),
         ("fusion.rule=sum", "fusion.rule is 'sum': use one of weighted, product"),
-        ("runner.num_threads=0", "runner.num_threads is 0: give at least 1"),
+        ("workers=0", "workers is 0: give at least 1, or null"),
         ("device=gpu", "Device 'gpu' is unknown to torch"),
         ("tta.num_turns=three", "three"),
     ],

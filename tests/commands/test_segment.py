@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from hydra.errors import InstantiationException
 
 from hpa_cells.commands.app import FieldsFailedError
 from hpa_cells.commands.segment import run
@@ -150,7 +151,7 @@ def test_results_of_other_settings_are_not_mixed(fields: Path, tmp_path: Path) -
 
 
 def test_no_workers_are_refused(fields: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="`workers` is 0: give at least 1"):
+    with pytest.raises(InstantiationException, match="workers is 0: give at least 1"):
         segment(fields, tmp_path / "out", "workers=0")
 
 

@@ -43,7 +43,7 @@ def test_only_the_guilty_ones_are_lost() -> None:
     recorder = Recorder("bd", ValueError("Field is odd."))
     failed = [Failure(field_id=name, stage="segment", error="Field is odd.") for name in "bd"]
     assert attempt(recorder, ITEMS) == ["a", failed[0], "c", failed[1]]
-    assert recorder.calls == ["abcd", "a", "b", "c", "d"]
+    assert recorder.calls == ["abcd", "ab", "a", "b", "cd", "c", "d"]
 
 
 def test_no_fields() -> None:

@@ -1,66 +1,37 @@
-import threading
-from collections.abc import Iterator
+import os
 
+import cv2
 import pytest
+import torch
 
 from hpa_cells.prediction import LocalRunner
+from hpa_cells.prediction.conveyor import Stage
 
 
-@pytest.mark.parametrize("num_threads", [1, 4])
-@pytest.mark.parametrize("num_ahead", [1, 10])
-def test_results_come_in_order(num_threads: int, num_ahead: int) -> None:
-    runner = LocalRunner(num_threads=num_threads, num_ahead=num_ahead)
-    assert list(runner.map(lambda number: number**2, range(20))) == [number**2 for number in range(20)]
+def test_libraries_get_one_core_a_thread_and_theirs_back() -> None:
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    seen: list[tuple[int, int]] = []
+
+    def look(items: list[int]) -> list[int]:
+        seen.append((torch.get_num_threads(), cv2.getNumThreads()))
+        return items
+
+    assert list(LocalRunner(workers=2).run(range(3), [Stage(name="look", work=look, num_threads=2)])) == [
+        0,
+        1,
+        2,
+    ]
+    assert set(seen) == {(1, 1)}
+    assert (torch.get_num_threads(), cv2.getNumThreads()) == before
 
 
-def test_nothing_to_do() -> None:
-    assert list(LocalRunner().map(str, [])) == []
+def test_a_thread_a_core_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert LocalRunner(workers=3).num_threads == 3
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 5, 6, 7})
+    assert LocalRunner().num_threads == 5
 
 
-def test_no_more_is_taken_than_may_wait() -> None:
-    taken: list[int] = []
-
-    def items() -> Iterator[int]:
-        for number in range(100):
-            taken.append(number)
-            yield number
-
-    results = LocalRunner(num_threads=2, num_ahead=3).map(lambda number: number, items())
-    assert taken == []
-    assert next(results) == 0
-    assert taken == [0, 1, 2, 3]
-    assert next(results) == 1
-    assert taken == [0, 1, 2, 3, 4]
-
-
-def test_calls_run_at_once() -> None:
-    both = threading.Barrier(2, timeout=20)
-    assert len(list(LocalRunner(num_threads=2).map(lambda _: both.wait(), range(2)))) == 2
-
-
-def test_an_error_comes_in_its_turn_and_ends_the_threads() -> None:
-    def fail_at_two(number: int) -> int:
-        if number == 2:
-            raise RuntimeError("out of order")
-        return number
-
-    results = LocalRunner().map(fail_at_two, range(50))
-    assert [next(results), next(results)] == [0, 1]
-    with pytest.raises(RuntimeError, match="out of order"):
-        next(results)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("hpa-cells")]
-
-
-def test_a_caller_who_stops_early_drops_the_rest() -> None:
-    begun: list[int] = []
-    results = LocalRunner(num_threads=1, num_ahead=5).map(begun.append, range(1000))
-    next(results)
-    results.close()
-    assert len(begun) <= 6
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("hpa-cells")]
-
-
-@pytest.mark.parametrize("name", ["num_threads", "num_ahead"])
+@pytest.mark.parametrize("name", ["workers", "fields_under_way"])
 def test_numbers_are_positive(name: str) -> None:
-    with pytest.raises(ValueError, match=f"runner.{name} is 0: give at least 1"):
+    with pytest.raises(ValueError, match=f"{name} is 0: give at least 1, or null"):
         LocalRunner(**{name: 0})

@@ -80,7 +80,7 @@ def predict(
             models=Ensemble(members=tuple(members)),
             writer=writer,
             settings=settings,
-            runner=LocalRunner(num_threads=2),
+            runner=LocalRunner(workers=2),
         )
         for outcome in outcomes:
             assert isinstance(outcome, Finished), outcome
@@ -174,7 +174,7 @@ def test_a_field_that_cannot_be_read(small_world: Any, of_squares: Checkpoint, t
                 models=Ensemble(members=(of_squares,)),
                 writer=writer,
                 settings=PredictionSettings(pixel_size_um=0.5),
-                runner=LocalRunner(num_threads=1),
+                runner=LocalRunner(workers=1),
             )
         )
     assert {type(each) for each in outcomes} == {Failure, Finished}

@@ -25,7 +25,7 @@ def network() -> CellUNet:
 
 def infer(network: CellUNet, *images: NDArray[np.float32], **tiles: int) -> list[NDArray[np.float32]]:
     sizes = {"tile_px": 1024, "margin_px": 128} | tiles
-    return infer_maps(network, images, device=CPU, half=False, **sizes)
+    return infer_maps(network, images, device=CPU, half=False, together=True, **sizes)
 
 
 def noise(height: int, width: int, seed: int = 0) -> NDArray[np.float32]:
@@ -82,7 +82,9 @@ class Sums:
 @pytest.mark.parametrize("shape", [(100, 90), (40, 200), (64, 64), (41, 33)])
 def test_each_pixel_is_kept_once(shape: tuple[int, int]) -> None:
     [whole], [tiled] = (
-        infer_maps(Sums(), [noise(*shape)], device=CPU, half=False, tile_px=tile_px, margin_px=8)
+        infer_maps(
+            Sums(), [noise(*shape)], device=CPU, half=False, tile_px=tile_px, margin_px=8, together=True
+        )
         for tile_px in (1024, 24)
     )
     assert tiled.shape == (2, *shape)
@@ -93,10 +95,17 @@ def test_each_pixel_is_kept_once(shape: tuple[int, int]) -> None:
 def test_no_more_pixels_go_through_at_once_than_a_tile_has() -> None:
     network = Sums()
     images = [noise(24, 40)] * 5 + [noise(40, 24), noise(200, 200)]
-    infer_maps(network, images, device=CPU, half=False, tile_px=48, margin_px=8)
+    infer_maps(network, images, device=CPU, half=False, tile_px=48, margin_px=8, together=True)
     assert network.shapes[:3] == [(4, 3, 24, 40), (1, 3, 24, 40), (1, 3, 40, 24)]
     assert len(network.shapes) == 3 + 5 * 5
     assert max(n * h * w for n, _, h, w in network.shapes) <= 64 * 64
+
+
+def test_alone_what_goes_through_does_not_depend_on_the_others() -> None:
+    network = Sums()
+    images = [noise(24, 40)] * 3 + [noise(40, 24)]
+    infer_maps(network, images, device=CPU, half=False, tile_px=48, margin_px=8, together=False)
+    assert network.shapes == [(1, 3, 24, 40)] * 3 + [(1, 3, 40, 24)]
 
 
 def test_no_images(network: CellUNet) -> None:
@@ -105,6 +114,8 @@ def test_no_images(network: CellUNet) -> None:
 
 def test_half_precision_is_nearly_the_same(network: CellUNet) -> None:
     [whole] = infer(network, noise(64, 64))
-    [half] = infer_maps(network, [noise(64, 64)], device=CPU, half=True, tile_px=1024, margin_px=0)
+    [half] = infer_maps(
+        network, [noise(64, 64)], device=CPU, half=True, tile_px=1024, margin_px=0, together=True
+    )
     assert half.dtype == np.float32
     assert 0 < np.abs(half[:2] - whole[:2]).max() < 0.05

@@ -32,10 +32,11 @@ def predict(
     margin: bool,
     half: bool,
     tile_px: int,
+    together: bool = True,
 ) -> list[NDArray[np.float32]]:
     """What the network finds in each image.
 
-    Images of one size go through together. What is added to an image to make it a multiple of `STRIDE_PX` is
+    What is added to an image to make it a multiple of `STRIDE_PX` is
     its mirror image, and is cut off afterwards.
 
     Parameters
@@ -50,6 +51,8 @@ def predict(
         Whether to compute in 16 bits: float16 on a GPU, bfloat16 on a CPU.
     tile_px
         Side of the tiles that large images go through in, a multiple of `STRIDE_PX`: bounds the memory.
+    together
+        Whether images of one size go through at once, see `infer_maps`.
 
     Returns
     -------
@@ -65,6 +68,7 @@ def predict(
         half=half,
         tile_px=tile_px,
         margin_px=_TILE_MARGIN_PX,
+        together=together,
     )
     return [
         np.moveaxis(each, 0, 2)[start_px : start_px + image.shape[0], start_px : start_px + image.shape[1]]

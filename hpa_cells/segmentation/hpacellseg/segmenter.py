@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from hpa_cells.segmentation.devices import chosen_device
 from hpa_cells.segmentation.field_size import at_field_size
 from hpa_cells.segmentation.hpacellseg.resampling import rescaled, unit_range
 from hpa_cells.segmentation.network_input import scaled_shape
@@ -25,6 +26,8 @@ __all__ = ["HpaCellSeg"]
 
 # The networks know a quarter of 0.08 um.
 _UM_PER_PX: Final = 0.32
+
+_Probabilities = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 # By setting: what it may be, and how that is called.
 _KINDS: Final[dict[str, tuple[tuple[type, ...], str]]] = {
@@ -90,31 +93,52 @@ class HpaCellSeg:
         """
         _networks(self.weights, self.with_er, self.device)
 
-    def segment(self, fields: Sequence[Field]) -> list[Segmentation]:
-        """Cells and nuclei of each field; fields of one size at 0.32 um go through together."""
-        from hpa_cells.segmentation.hpacellseg.inference import predict
-        from hpa_cells.segmentation.hpacellseg.labels import label_predictions
+    @property
+    def is_on_gpu(self) -> bool:
+        """Whether the networks are on a GPU."""
+        return chosen_device(self.device).type != "cpu"
 
-        images = [_network_image(field, with_er=self.with_er) for field in fields]
-        nuclei_only = [np.repeat(image[..., 2:], 3, axis=2) for image in images]
-        nuclei_found, cells_found = (
-            predict(network, each, margin=True, half=self.half, tile_px=self.tile_px)
+    def segment(self, fields: Sequence[Field]) -> list[Segmentation]:
+        """Cells and nuclei of each field; on a GPU, fields of one size at 0.32 um go through together."""
+        found = self.infer([self.see(field) for field in fields])
+        return [self.find(*each) for each in zip(fields, found, strict=True)]
+
+    def see(self, field: Field) -> NDArray[np.float32]:
+        """(h, w, 3) float32 from 0 to 1: microtubules, ER or zeros, and nucleus at the networks' scale."""
+        height, width = scaled_shape(field, _UM_PER_PX)
+        planes = [
+            rescaled(unit_range(field.image[channel], f"Field {field.field_id}"), height, width)
+            if self.with_er or channel != Channel.ER
+            else np.zeros((height, width), dtype=np.float32)
+            for channel in (Channel.MICROTUBULES, Channel.ER, Channel.NUCLEUS)
+        ]
+        return np.stack(planes, axis=2)
+
+    def infer(self, seen: Sequence[NDArray[np.float32]]) -> list[_Probabilities]:
+        """Probabilities, (h, w, 3) float32, of nuclei and of cells in each image that `see` gave."""
+        from hpa_cells.segmentation.hpacellseg.inference import predict
+
+        nuclei_only = [np.repeat(image[..., 2:], 3, axis=2) for image in seen]
+        of_nuclei, of_cells = (
+            predict(network, each, margin=True, half=self.half, tile_px=self.tile_px, together=self.is_on_gpu)
             for network, each in zip(
-                _networks(self.weights, self.with_er, self.device), (nuclei_only, images), strict=True
+                _networks(self.weights, self.with_er, self.device), (nuclei_only, seen), strict=True
             )
         )
-        segmentations = []
-        for field, *found in zip(fields, nuclei_found, cells_found, strict=True):
-            nuclei, cells = label_predictions(*map(_as_bytes, found), um_per_px=_UM_PER_PX)
-            segmentations.append(at_field_size(field, cells=cells, nuclei=nuclei))
-        return segmentations
+        return list(zip(of_nuclei, of_cells, strict=True))
+
+    def find(self, field: Field, found: _Probabilities) -> Segmentation:
+        """The cells and nuclei that the probabilities show."""
+        from hpa_cells.segmentation.hpacellseg.labels import label_predictions
+
+        nuclei, cells = label_predictions(*map(_as_bytes, found), um_per_px=_UM_PER_PX)
+        return at_field_size(field, cells=cells, nuclei=nuclei)
 
 
 # Once a process, not once a batch.
 @lru_cache(maxsize=2)
 def _networks(weights: str | None, with_er: bool, device: str) -> tuple[DPNUNet, DPNUNet]:
     """The nuclei's network and the cells'."""
-    from hpa_cells.segmentation.devices import chosen_device
     from hpa_cells.segmentation.hpacellseg.weights import (
         CELLS,
         CELLS_WITHOUT_ER,
@@ -129,18 +153,6 @@ def _networks(weights: str | None, with_er: bool, device: str) -> tuple[DPNUNet,
         for name in (NUCLEI, CELLS if with_er else CELLS_WITHOUT_ER)
     )
     return nuclei, cells
-
-
-def _network_image(field: Field, *, with_er: bool) -> NDArray[np.float32]:
-    """(h, w, 3) float32 from 0 to 1: microtubules, ER or zeros, and nucleus at the networks' scale."""
-    height, width = scaled_shape(field, _UM_PER_PX)
-    planes = [
-        rescaled(unit_range(field.image[channel], f"Field {field.field_id}"), height, width)
-        if with_er or channel != Channel.ER
-        else np.zeros((height, width), dtype=np.float32)
-        for channel in (Channel.MICROTUBULES, Channel.ER, Channel.NUCLEUS)
-    ]
-    return np.stack(planes, axis=2)
 
 
 def _as_bytes(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:

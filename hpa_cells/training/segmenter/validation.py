@@ -21,7 +21,9 @@ _LARGEST_PX = 2048
 def segment_field(network: CellUNet, field: TrainingField, device: torch.device) -> dict[str, LabelPair]:
     """What is found and what is true, of ``cells`` and ``nuclei``, as far as either is known."""
     planes = to_range(field.planes.astype(np.float32).transpose(2, 0, 1), field.ends)
-    [maps] = infer_maps(network, [planes], device=device, half=False, tile_px=_LARGEST_PX, margin_px=0)
+    [maps] = infer_maps(
+        network, [planes], device=device, half=False, tile_px=_LARGEST_PX, margin_px=0, together=False
+    )
     cells, nuclei = network.representation.decode(
         maps, um_per_px=network.settings.um_per_px, nuclei_only=shows_nuclei_only(planes)
     )

@@ -94,10 +94,14 @@ def test_fields_do_not_change_one_another() -> None:
         np.testing.assert_array_equal(found.nuclei, alone.nuclei)
 
 
-def test_fields_of_one_size_go_through_together(networks: tuple[Reads, Reads]) -> None:
+@pytest.mark.parametrize(("is_on_gpu", "batches"), [(True, [3]), (False, [1, 1, 1])])
+def test_on_a_gpu_fields_of_one_size_go_through_together(
+    networks: tuple[Reads, Reads], is_on_gpu: bool, batches: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(HpaCellSeg, "is_on_gpu", is_on_gpu)
     HpaCellSeg().segment([made_up_field()] * 3)
     for network in networks:
-        assert [shape[0] for shape in network.batches] == [3]
+        assert [shape[0] for shape in network.batches] == batches
 
 
 def test_a_large_field_goes_through_in_tiles(networks: tuple[Reads, Reads]) -> None:
@@ -161,7 +165,7 @@ def test_sizes_at_the_networks_are_a_quarter(
 ) -> None:
     field = Field(field_id="f", image=np.zeros((4, *shape), dtype=np.uint8), pixel_size_um=0.08)
     for with_er in (False, True):
-        assert module._network_image(field, with_er=with_er).shape == (*at_the_networks, 3)
+        assert HpaCellSeg(with_er=with_er).see(field).shape == (*at_the_networks, 3)
 
 
 def test_the_er_is_optional_for_one_of_the_networks() -> None:
