@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import logging
 import os
+import signal
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
@@ -34,7 +35,9 @@ VERBS = {
     "report": "make one HTML page and overlays of a run",
     "explore": "look at label tables and fields before training",
 }
-_FAILED, _MISUSED, _INTERRUPTED = 1, 2, 130
+_FAILED, _MISUSED = 1, 2
+# Of a shell: more by the number of the signal.
+_STOPPED = 128
 
 
 class FieldsFailedError(RuntimeError):
@@ -42,14 +45,23 @@ class FieldsFailedError(RuntimeError):
 
 
 def main() -> NoReturn:
-    """Run ``hpa-cells VERB [settings]`` and end with status 0, 1 (failed), 2 (misused) or 130 (stopped)."""
+    """Run ``hpa-cells VERB [settings]`` and end with status 0, 1 (failed), 2 (misused), 130 or 143 (stopped).
+
+    SIGTERM, by which clusters end a job, is taken as Ctrl-C.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
     # Threads of torch that wait by spinning slow each other down severalfold where cores are shared.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         _dispatch(sys.argv[1:])
-    except KeyboardInterrupt:
-        _stop("Stopped. Finished work is kept: the same command goes on from there.", _INTERRUPTED)
+    except KeyboardInterrupt as stop:
+        number = stop.args[0] if stop.args else signal.SIGINT
+        _stop("Stopped. Finished work is kept: the same command goes on from there.", _STOPPED + number)
     sys.exit(0)
+
+
+def _interrupt(number: int, _: object) -> NoReturn:
+    raise KeyboardInterrupt(number)
 
 
 def _dispatch(arguments: list[str]) -> None:

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from hpa_cells import __version__
 from hpa_cells.commands.outcomes import follow, refuse_failures
 from hpa_cells.commands.settings import to_settings
+from hpa_cells.commands.sudden_ends import marked_while_read
 from hpa_cells.fields import FieldSource, scan_fields
 from hpa_cells.models import Ensemble, load_models
 from hpa_cells.prediction import (
@@ -82,17 +83,19 @@ def run(cfg: DictConfig) -> None:
     with TableWriter(out, provenance=provenance, shard_fields=plain.shard_fields) as writer:
         todo = _unfinished(sources, writer)
         times = StageTimes()
-        outcomes = predict_fields(
-            todo,
-            segmenter=segmenter,
-            models=models,
-            writer=writer,
-            settings=settings,
-            runner=runner,
-            times=times,
-        )
         try:
-            follow("predict", outcomes, failures, num_fields=len(todo), times=times)
+            with marked_while_read(out, todo, failures) as (readable, marks):
+                outcomes = predict_fields(
+                    readable,
+                    segmenter=segmenter,
+                    models=models,
+                    writer=writer,
+                    settings=settings,
+                    runner=runner,
+                    times=times,
+                    marks=marks,
+                )
+                follow("predict", outcomes, failures, num_fields=len(readable), times=times)
         finally:
             write_failures(out, failures)
     refuse_failures(out, failures, num_fields=len(sources) + len(problems))

@@ -11,8 +11,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from hpa_cells import __version__
-from hpa_cells.atomic import replaced_on_success
+from hpa_cells.atomic import replaced_on_success, sole_writer
 from hpa_cells.commands.outcomes import follow, refuse_failures
+from hpa_cells.commands.sudden_ends import marked_while_read
 from hpa_cells.fields import scan_fields
 from hpa_cells.prediction import Failure, LocalRunner, StageTimes, segmentation_stages, write_failures
 from hpa_cells.segmentation import Segmenter, is_written, write_segmentation
@@ -41,23 +42,27 @@ def run(cfg: DictConfig) -> None:
     todo = [source for source in sources if not is_written(out, source.field_id)]
     if todo:
         segmenter.prepare()
-    _claim(out, cfg)
-    if len(todo) < len(sources):
-        log.info("%d of %d fields are finished already", len(sources) - len(todo), len(sources))
+    with sole_writer(out):
+        _claim(out, cfg)
+        if len(todo) < len(sources):
+            log.info("%d of %d fields are finished already", len(sources) - len(todo), len(sources))
 
-    times = StageTimes()
-    stages = segmentation_stages(
-        segmenter,
-        partial(_write, out),
-        pixel_size_um=cfg.pixel_size_um,
-        num_fields=cfg.segment_fields,
-        num_threads=runner.num_threads,
-        times=times,
-    )
-    try:
-        follow("segment", runner.run(todo, stages), failures, num_fields=len(todo), times=times)
-    finally:
-        write_failures(out, failures)
+        times = StageTimes()
+        try:
+            with marked_while_read(out, todo, failures) as (readable, marks):
+                stages = segmentation_stages(
+                    segmenter,
+                    partial(_write, out),
+                    pixel_size_um=cfg.pixel_size_um,
+                    num_fields=cfg.segment_fields,
+                    num_threads=runner.num_threads,
+                    times=times,
+                    marks=marks,
+                )
+                outcomes = runner.run(readable, stages)
+                follow("segment", outcomes, failures, num_fields=len(readable), times=times)
+        finally:
+            write_failures(out, failures)
     refuse_failures(out, failures, num_fields=len(sources) + len(problems))
     log.info("%s: label images of %d fields", out, len(sources))
 

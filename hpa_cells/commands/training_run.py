@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -89,6 +90,18 @@ def training_device(cfg: DictConfig) -> torch.device:
     return pick_device(names.get(cfg.trainer.accelerator, "auto"))
 
 
+def _precision(cfg: DictConfig) -> str:
+    """The precision in Lightning's words; ours is ``fastest``."""
+    import torch
+
+    if cfg.trainer.precision != "fastest":
+        return str(cfg.trainer.precision)
+    if training_device(cfg).type == "cuda":
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+    # A processor without the instructions imitates them, and takes ten times as long as in 32 bits.
+    return "bf16-mixed" if torch.cpu._is_amx_tile_supported() else "32-true"
+
+
 def build_trainer(cfg: DictConfig, folder: RunFolder) -> Trainer:
     """The trainer with its callbacks and loggers; it saves its state on Ctrl-C.
 
@@ -114,6 +127,7 @@ def build_trainer(cfg: DictConfig, folder: RunFolder) -> Trainer:
         callbacks = [each for each in callbacks if not isinstance(each, LearningRateMonitor)]
     trainer: Trainer = instantiate(
         cfg.trainer,
+        precision=_precision(cfg),
         callbacks=[
             *callbacks,
             FinalValidation(),
@@ -136,7 +150,9 @@ def fit(trainer: Trainer, module: LightningModule, *, data: LightningDataModule,
     Raises
     ------
     KeyboardInterrupt
-        If the user stopped it; its state is saved.
+        If the user, or a cluster, stopped it, with the number of the signal; its state is saved.
+    ValueError
+        If the state would run code.
     """
     from hpa_cells.training.interruption import TrainingInterruptedError
 
@@ -147,10 +163,16 @@ def fit(trainer: Trainer, module: LightningModule, *, data: LightningDataModule,
         with warnings.catch_warnings():
             # Advice to programmers, such as more workers or fewer log lines: settings of ours, chosen on purpose.
             warnings.filterwarnings("ignore", module=r"lightning\.")
-            trainer.fit(module, data, ckpt_path=resume_from)
+            # Plain tensors and values only: a state from elsewhere must not be able to run code.
+            trainer.fit(module, data, ckpt_path=resume_from, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{folder.last} holds more than the state of a training, and nothing in it was run: begin anew with "
+            "resume=false."
+        ) from error
     except TrainingInterruptedError as stop:
         log.info("%s Its state is in %s.", stop, folder.last)
-        raise KeyboardInterrupt from stop
+        raise KeyboardInterrupt(stop.signal_number) from stop
     except SystemExit as stop:
         # Lightning's answer to a second Ctrl-C.
         if trainer.interrupted:

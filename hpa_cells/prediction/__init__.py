@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from hpa_cells.prediction.fusion import AreaWeight, Fusion, ScoreFusion
     from hpa_cells.prediction.learned_fusion import LearnedFusion
     from hpa_cells.prediction.pipeline import Finished, predict_fields
+    from hpa_cells.prediction.reading_marks import ReadingMarks, read_apart, suspects
     from hpa_cells.prediction.runner import LocalRunner
     from hpa_cells.prediction.scores_file import read_learned_fusion
     from hpa_cells.prediction.scoring import (
@@ -37,6 +38,7 @@ __all__ = [
     "LocalRunner",
     "PredictionSettings",
     "RatioThresholds",
+    "ReadingMarks",
     "ScoreFusion",
     "ScoringSettings",
     "StageTimes",
@@ -44,10 +46,12 @@ __all__ = [
     "TunedThresholds",
     "pick_device",
     "predict_fields",
+    "read_apart",
     "read_learned_fusion",
     "score_cells",
     "score_crops",
     "segmentation_stages",
+    "suspects",
     "write_failures",
 ]
 
@@ -63,6 +67,7 @@ _MODULES = {
     "LocalRunner": "runner",
     "PredictionSettings": "settings",
     "RatioThresholds": "thresholds",
+    "ReadingMarks": "reading_marks",
     "ScoreFusion": "fusion",
     "ScoringSettings": "scoring",
     "StageTimes": "stage_times",
@@ -70,10 +75,12 @@ _MODULES = {
     "TunedThresholds": "thresholds",
     "pick_device": "scoring",
     "predict_fields": "pipeline",
+    "read_apart": "reading_marks",
     "read_learned_fusion": "scores_file",
     "score_cells": "scoring",
     "score_crops": "scoring",
     "segmentation_stages": "stages",
+    "suspects": "reading_marks",
     "write_failures": "failures",
 }
 

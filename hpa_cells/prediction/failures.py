@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import cv2
 import pandas as pd
 
 from hpa_cells.atomic import replaced_on_success
+from hpa_cells.prediction.memory import is_out_of_memory
 
-__all__ = ["FAILURES_FILE", "Failure", "at_stage", "attempt", "write_failures"]
+__all__ = ["FAILURES_FILE", "Attempt", "Failure", "at_stage", "read_failures", "write_failures"]
+
+log = logging.getLogger(__name__)
 
 FAILURES_FILE = "failures.csv"
 
@@ -21,8 +25,6 @@ FAILURES_FILE = "failures.csv"
 # of the others. Anything else is a fault of the program or the machine, would befall every field alike, and ends
 # the run.
 _FIELD_ERRORS = (OSError, ValueError, TypeError, ArithmeticError, MemoryError, cv2.error)
-# How torch says it of the CPU, by no error of its own.
-_NO_MEMORY_OF_CPU = "can't allocate memory"
 
 
 class _OfField(Protocol):
@@ -43,7 +45,8 @@ class Failure:
     field_id
         The field.
     stage
-        Where it failed: ``find``, ``read``, ``segment``, ``crop`` or ``score``.
+        Where it failed: ``find``, ``read``, ``segment``, ``crop`` or ``score``; ``survive`` if the process ends that
+        reads it.
     error
         What was found, what was wanted, what to do.
     """
@@ -56,46 +59,75 @@ class Failure:
 class _StageError(Exception):
     """An error that a field is to blame for, and the stage it came from."""
 
-    def __init__(self, stage: str, error: str) -> None:
+    def __init__(self, stage: str, error: str, *, is_of_memory: bool = False) -> None:
         super().__init__(error)
         self.stage = stage
+        self.is_of_memory = is_of_memory
 
 
 @contextmanager
 def at_stage(stage: str) -> Iterator[None]:
-    """Name the stage of an error in the block, for `attempt`."""
+    """Name the stage of an error in the block, for `Attempt`."""
     try:
         yield
-    except _FIELD_ERRORS as error:
-        raise _StageError(stage, str(error) or type(error).__name__) from error
-    except RuntimeError as error:
-        if not _is_out_of_memory(error):
+    except (*_FIELD_ERRORS, RuntimeError) as error:
+        found = str(error).strip() or type(error).__name__
+        if is_out_of_memory(error):
+            first = found.split("\n")[0]
+            raise _StageError(
+                stage,
+                f"It needs more memory than is free ({first}): lower batch_cells, or use another device.",
+                is_of_memory=True,
+            ) from error
+        if not isinstance(error, _FIELD_ERRORS):
             raise
-        found = str(error).strip().split("\n")[0]
-        raise _StageError(
-            stage, f"It needs more memory than is free ({found}): lower batch_cells, or use another device."
-        ) from error
+        raise _StageError(stage, found) from error
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    import torch
+@dataclass(slots=True)
+class Attempt(Generic[T, R]):
+    """Calls a function that takes several fields at once, and puts a `Failure` in place of each guilty one.
 
-    return isinstance(error, torch.OutOfMemoryError) or _NO_MEMORY_OF_CPU in str(error)
-
-
-def attempt(function: Callable[[Sequence[T]], Sequence[R]], items: Sequence[T]) -> list[R | Failure]:
-    """Call a function that takes several fields at once, and put a `Failure` in place of each guilty one.
-
-    When the call fails `at_stage`, the halves of the fields are tried alone, and so on, so that only those that fail
-    by themselves are lost, and a batch that is too large for the memory is halved.
+    When a call fails `at_stage`, the halves of the fields are tried alone, and so on, so that only those that fail by
+    themselves are lost. Where the memory was too small, no more fields are tried at once from then on.
     """
-    try:
-        return [*function(items)]
-    except _StageError as error:
-        if len(items) == 1:
-            return [Failure(field_id=items[0].field_id, stage=error.stage, error=str(error))]
-    middle = len(items) // 2
-    return [*attempt(function, items[:middle]), *attempt(function, items[middle:])]
+
+    function: Callable[[Sequence[T]], Sequence[R]]
+    _most_fields: int | None = None
+
+    def __call__(self, items: Sequence[T]) -> list[R | Failure]:
+        """What the function says of each, or why it cannot."""
+        size = self._most_fields or max(1, len(items))
+        parts = [items[start : start + size] for start in range(0, len(items), size)]
+        return [outcome for part in parts for outcome in self._try(part)]
+
+    def _try(self, items: Sequence[T]) -> list[R | Failure]:
+        try:
+            return [*self.function(items)]
+        except _StageError as error:
+            if len(items) == 1:
+                return [Failure(field_id=items[0].field_id, stage=error.stage, error=str(error))]
+            is_of_memory = error.is_of_memory
+        middle = len(items) // 2
+        outcomes = [*self._try(items[:middle]), *self._try(items[middle:])]
+        # Else it was for one field alone that the memory was too small.
+        if is_of_memory and not any(isinstance(each, Failure) for each in outcomes):
+            self._most_fields = min(middle, self._most_fields or middle)
+            log.warning("The memory is too small for %d fields at once: going on with fewer.", len(items))
+        return outcomes
+
+
+def read_failures(folder: Path) -> list[Failure]:
+    """What ``failures.csv`` of a folder says; nothing where there is none."""
+    path = folder / FAILURES_FILE
+    if not path.exists():
+        return []
+    rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+    columns = [rows[column.name] for column in fields(Failure)]
+    return [
+        Failure(field_id=field_id, stage=stage, error=error)
+        for field_id, stage, error in zip(*columns, strict=True)
+    ]
 
 
 def write_failures(folder: Path, failures: Sequence[Failure]) -> Path:

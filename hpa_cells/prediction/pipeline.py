@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from hpa_cells.fields import FieldSource
 from hpa_cells.models import Ensemble
 from hpa_cells.prediction.failures import Failure
+from hpa_cells.prediction.reading_marks import ReadingMarks
 from hpa_cells.prediction.runner import LocalRunner
 from hpa_cells.prediction.settings import PredictionSettings
 from hpa_cells.prediction.stage_times import StageTimes
@@ -42,6 +43,7 @@ def predict_fields(
     settings: PredictionSettings,
     runner: LocalRunner,
     times: StageTimes | None = None,
+    marks: ReadingMarks | None = None,
 ) -> Iterator[Finished | Failure]:
     """Predict every field that the writer has not finished, and say of each what became of it.
 
@@ -65,6 +67,8 @@ def predict_fields(
         Runs the stages.
     times
         Where the stages count how long they take.
+    marks
+        Where is marked what is being read.
 
     Yields
     ------
@@ -88,6 +92,7 @@ def predict_fields(
         settings,
         num_threads=runner.num_threads,
         times=StageTimes() if times is None else times,
+        marks=marks,
     )
     for outcome in runner.run(todo, stages):
         if isinstance(outcome, Failure):

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from hpa_cells.cells import pad_fields
 from hpa_cells.models import CellClassifier, Ensemble, model_input
+from hpa_cells.prediction.memory import in_batches
 from hpa_cells.prediction.tta import Symmetries
 from hpa_cells.types import CellCrops, CellScores, FieldView
 
@@ -222,16 +223,17 @@ def _embed_crops(
     shown = [each.squares if model.settings.view == "squares" else each.crops for each in pixels]
     images = np.concatenate([each.images for each in shown if each is not None])
     device = _device_of(model)
-    views: list[list[Tensor]] = [[] for _ in range(len(settings.symmetries))]
     size = settings.batch_cells
     if device.type == "cpu":
         size = max(1, _CPU_BATCH * _CROP_PX // max(_CROP_PX, images.shape[-1] ** 2))
+
+    def embed(part: slice) -> list[Tensor]:
+        batch = model_input(images[part], device)
+        return [model.embed(view).float() for view in settings.symmetries.views(batch)]
+
     with _precision(settings, device):
-        for start in range(0, len(images), size):
-            batch = model_input(images[start : start + size], device)
-            for embeddings, view in zip(views, settings.symmetries.views(batch), strict=True):
-                embeddings.append(model.embed(view).float())
-    return [torch.cat(each) for each in views]
+        views = zip(*in_batches(embed, len(images), size), strict=True)
+        return [torch.cat(each) for each in views]
 
 
 def _embed_fields(

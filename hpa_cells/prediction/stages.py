@@ -10,6 +10,7 @@ bit, whatever other fields there are; on a GPU as many together as wait.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -32,7 +33,8 @@ from hpa_cells.cells import (
 from hpa_cells.fields import FieldSource, read_field
 from hpa_cells.models import Ensemble
 from hpa_cells.prediction.conveyor import Ended, Stage
-from hpa_cells.prediction.failures import Failure, at_stage, attempt
+from hpa_cells.prediction.failures import Attempt, Failure, at_stage
+from hpa_cells.prediction.reading_marks import ReadingMarks
 from hpa_cells.prediction.scoring import CellPixels, score_cells
 from hpa_cells.prediction.settings import PredictionSettings
 from hpa_cells.prediction.stage_times import StageTimes
@@ -106,6 +108,7 @@ def segmentation_stages(
     num_fields: int,
     num_threads: int,
     times: StageTimes,
+    marks: ReadingMarks | None = None,
 ) -> list[Stage]:
     """From `FieldSource` to what `finish` makes of a field and its cells.
 
@@ -123,9 +126,11 @@ def segmentation_stages(
         Threads of a stage that works on a CPU.
     times
         Where the stages count.
+    marks
+        Where is marked what is being read.
     """
     add = partial(_stage, times=times, num_threads=num_threads)
-    read = partial(_read, pixel_size_um=pixel_size_um)
+    read = partial(_read, pixel_size_um=pixel_size_um, marks=marks)
     if not isinstance(segmenter, NetworkSegmenter):
         return [
             add("read", partial(read, see=_nothing)),
@@ -147,6 +152,7 @@ def prediction_stages(
     *,
     num_threads: int,
     times: StageTimes,
+    marks: ReadingMarks | None = None,
 ) -> list[Stage]:
     """From `FieldSource` to `FieldRows`; see `segmentation_stages`.
 
@@ -168,6 +174,7 @@ def prediction_stages(
             num_fields=settings.segment_fields,
             num_threads=num_threads,
             times=times,
+            marks=marks,
         ),
         add(
             "score",
@@ -191,7 +198,7 @@ def _stage(
     """Stage in which guilty fields end as a `Failure`; on a GPU one batch at a time, on a CPU single fields."""
     return Stage(
         name=name,
-        work=partial(_attempted, function),
+        work=partial(_attempted, Attempt(function)),
         num_threads=num_threads if gpu_batch is None else 1,
         batch_size=gpu_batch or 1,
         size_of=size_of,
@@ -199,16 +206,20 @@ def _stage(
     )
 
 
-def _attempted(function: Callable[[Sequence[T]], Sequence[R]], items: Sequence[T]) -> list[R | Ended]:
-    return [Ended(each) if isinstance(each, Failure) else each for each in attempt(function, items)]
+def _attempted(attempt: Attempt[T, R], items: Sequence[T]) -> list[R | Ended]:
+    return [Ended(each) if isinstance(each, Failure) else each for each in attempt(items)]
 
 
 def _read(
-    sources: Sequence[FieldSource], *, pixel_size_um: float | None, see: Callable[[Field], Any]
+    sources: Sequence[FieldSource],
+    *,
+    pixel_size_um: float | None,
+    marks: ReadingMarks | None,
+    see: Callable[[Field], Any],
 ) -> list[_Image]:
     images = []
     for source in sources:
-        with at_stage("read"):
+        with at_stage("read"), marks.reading(source.field_id) if marks is not None else nullcontext():
             field = read_field(source, pixel_size_um=pixel_size_um)
         with at_stage("segment"):
             images.append(_Image(field, see(field)))

@@ -1,11 +1,11 @@
-"""Ctrl-C during training: the step under way, and a validation that is due, are finished and the state is saved."""
+"""Ctrl-C or SIGTERM during training: the step under way and a validation that is due are finished, and all is saved."""
 
 from __future__ import annotations
 
 import signal
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
@@ -14,12 +14,25 @@ from typing_extensions import override
 __all__ = ["SaveOnInterrupt", "TrainingInterruptedError"]
 
 
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
 class TrainingInterruptedError(Exception):
-    """The user stopped the training; its state was saved."""
+    """The user, or a cluster, stopped the training; its state was saved.
+
+    Attributes
+    ----------
+    signal_number
+        How it was told to stop.
+    """
+
+    def __init__(self, message: str, signal_number: int = signal.SIGINT) -> None:
+        super().__init__(message)
+        self.signal_number = signal_number
 
 
 class SaveOnInterrupt(Checkpoint):
-    """Saves the training's state after the batch in which Ctrl-C was pressed; a second one ends it at once.
+    """Saves the training's state after the batch in which Ctrl-C or SIGTERM came; a second one ends it at once.
 
     Of several processes it is enough that one hears of it.
 
@@ -34,18 +47,19 @@ class SaveOnInterrupt(Checkpoint):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._requested = False
+        self._requested: int | None = None
         self._is_saved = False
-        self._previous: Any = None
+        self._previous: dict[int, Any] = {}
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Listen for Ctrl-C; only the main thread may.
+        """Listen for the signals; only the main thread may.
 
-        Not earlier: at the end Lightning puts back the handlers it found when it began.
+        Not earlier: when it begins Lightning sets its own for SIGTERM, which saves nothing, and at the end it puts back
+        those it found.
         """
         if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGINT, self._request)
+            self._previous = {number: signal.signal(number, self._request) for number in _SIGNALS}
 
     @override
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
@@ -68,30 +82,32 @@ class SaveOnInterrupt(Checkpoint):
         self._stop_if_saved(trainer)
 
     @override
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Give Ctrl-C its meaning back."""
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Give the signals their meanings back, before Lightning does so with its own."""
         self._restore()
 
     @override
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Give Ctrl-C its meaning back."""
+        """Give the signals their meanings back."""
         self._restore()
 
     def _save_if_requested(self, trainer: Trainer) -> None:
         # Several processes must agree, and save together.
-        if trainer.strategy.reduce_boolean_decision(self._requested, all=False):
+        if trainer.strategy.reduce_boolean_decision(self._requested is not None, all=False):
             trainer.save_checkpoint(self._path)
             self._is_saved = True
 
     def _stop_if_saved(self, trainer: Trainer) -> None:
         if self._is_saved:
-            raise TrainingInterruptedError(f"Stopped after step {trainer.global_step}.")
+            # Another process may have been told so.
+            number = signal.SIGINT if self._requested is None else self._requested
+            raise TrainingInterruptedError(f"Stopped after step {trainer.global_step}.", number)
 
-    def _request(self, *_: object) -> None:
-        self._requested = True
+    def _request(self, number: int, *_: object) -> None:
+        self._requested = number
         self._restore()
 
     def _restore(self) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
-            self._previous = None
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous = {}

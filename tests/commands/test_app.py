@@ -1,4 +1,5 @@
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -124,6 +125,7 @@ def test_the_whole_trace_on_request(
         (ValueError("pixel_size_um is -1."), 1, "hpa-cells: pixel_size_um is -1."),
         (OSError(28, "No space left on device"), 1, "No space left on device"),
         (KeyboardInterrupt(), 130, "hpa-cells: Stopped. Finished work is kept"),
+        (KeyboardInterrupt(signal.SIGTERM), 143, "hpa-cells: Stopped. Finished work is kept"),
     ],
 )
 def test_status_and_words_of_each_end(

@@ -1,4 +1,6 @@
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -212,7 +214,7 @@ read_field = stages.read_field
 
 def read_and_press_ctrl_c(source, **settings):
     if source.field_id == "f3":
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), int(os.environ["SIGNAL"]))
     return read_field(source, **settings)
 
 stages.read_field = read_and_press_ctrl_c
@@ -220,8 +222,9 @@ main()
 """
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_keeps_the_finished_fields_and_the_same_command_completes_the_table(
-    predict: Program, small_world: Any, tmp_path: Path
+    predict: Program, small_world: Any, tmp_path: Path, number: int
 ) -> None:
     predict()
     expected = read_table(tmp_path / "run")
@@ -240,8 +243,9 @@ def test_ctrl_c_keeps_the_finished_fields_and_the_same_command_completes_the_tab
         capture_output=True,
         text=True,
         check=False,
+        env=os.environ | {"SIGNAL": str(int(number))},
     )
-    assert ended.returncode == 130, ended.stderr
+    assert ended.returncode == 128 + number, ended.stderr
     assert "Stopped. Finished work is kept: the same command goes on from there." in ended.stderr
     assert "Traceback" not in ended.stderr
     assert {"f0"} <= set(read_table(tmp_path / "run").fields[Column.FIELD_ID]) < set(small_world.num_cells)

@@ -114,7 +114,7 @@ def test_a_field_that_cannot_be_segmented_is_on_record_and_the_others_are_done(
         segment(fields, tmp_path / "out")
     [recorded] = failures(tmp_path / "out").to_dict("records")
     assert (recorded["field_id"], recorded["stage"]) == ("a", "segment")
-    assert recorded["error"] == (str(error) or "MemoryError")
+    assert (str(error) or "MemoryError") in recorded["error"]
     assert (tmp_path / "out" / "c_cells.png").is_file()
 
 

@@ -130,7 +130,7 @@ def test_the_weights_say_what_made_them_but_not_where(root: Path, tmp_path: Path
     assert provenance["scheduler"]["final_factor"] == 0.01
     assert provenance["trainer"]["max_steps"] == 4
     assert provenance["trainer"]["gradient_clip_val"] == 0.5
-    assert provenance["trainer"]["precision"] == "bf16-mixed"
+    assert provenance["trainer"]["precision"] == "fastest"
     assert provenance["averaging"]["decay"] == 0.9
     for text in (json.dumps(provenance), (out / "unet.md").read_text()):
         assert str(tmp_path.parent) not in text

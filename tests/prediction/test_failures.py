@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from hpa_cells.prediction.failures import FAILURES_FILE, Failure, at_stage, attempt, write_failures
+from hpa_cells.prediction.failures import FAILURES_FILE, Attempt, Failure, at_stage, write_failures
 
 
 @dataclass(frozen=True)
@@ -35,26 +35,24 @@ class Recorder:
 
 def test_without_failure_one_call_does_it() -> None:
     recorder = Recorder("", ValueError())
-    assert attempt(recorder, ITEMS) == ["a", "b", "c", "d"]
+    assert Attempt(recorder)(ITEMS) == ["a", "b", "c", "d"]
     assert recorder.calls == ["abcd"]
 
 
 def test_only_the_guilty_ones_are_lost() -> None:
     recorder = Recorder("bd", ValueError("Field is odd."))
     failed = [Failure(field_id=name, stage="segment", error="Field is odd.") for name in "bd"]
-    assert attempt(recorder, ITEMS) == ["a", failed[0], "c", failed[1]]
+    assert Attempt(recorder)(ITEMS) == ["a", failed[0], "c", failed[1]]
     assert recorder.calls == ["abcd", "ab", "a", "b", "cd", "c", "d"]
 
 
 def test_no_fields() -> None:
-    assert attempt(Recorder("a", ValueError()), []) == []
+    assert Attempt(Recorder("a", ValueError()))([]) == []
 
 
-@pytest.mark.parametrize(
-    "error", [OSError("o"), TypeError("t"), ZeroDivisionError("z"), MemoryError("m"), cv2.error("c")]
-)
+@pytest.mark.parametrize("error", [OSError("o"), TypeError("t"), ZeroDivisionError("z"), cv2.error("c")])
 def test_what_a_field_may_be_blamed_for(error: Exception) -> None:
-    [failure] = attempt(Recorder("a", error), ITEMS[:1])
+    [failure] = Attempt(Recorder("a", error))(ITEMS[:1])
     assert failure == Failure(field_id="a", stage="segment", error=str(error))
 
 
@@ -69,11 +67,12 @@ def no_memory_of_the_cpu() -> RuntimeError:
     [
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.\nMore words."),
         no_memory_of_the_cpu(),
+        MemoryError("Unable to allocate 9 GiB"),
     ],
-    ids=["cuda", "cpu"],
+    ids=["cuda", "cpu", "numpy"],
 )
 def test_memory_that_one_field_does_not_get_costs_only_that_field(error: RuntimeError) -> None:
-    outcomes = attempt(Recorder("c", error), ITEMS)
+    outcomes = Attempt(Recorder("c", error))(ITEMS)
     assert [each for each in outcomes if not isinstance(each, Failure)] == ["a", "b", "d"]
     [failure] = [each for each in outcomes if isinstance(each, Failure)]
     assert (failure.field_id, failure.stage) == ("c", "segment")
@@ -82,15 +81,52 @@ def test_memory_that_one_field_does_not_get_costs_only_that_field(error: Runtime
     assert failure.error.endswith("lower batch_cells, or use another device.")
 
 
-def test_an_error_without_words_is_named() -> None:
-    [failure] = attempt(Recorder("a", MemoryError()), ITEMS[:1])
-    assert failure == Failure(field_id="a", stage="segment", error="MemoryError")
+@pytest.mark.parametrize(("error", "name"), [(OSError(), "OSError"), (MemoryError(), "free (MemoryError)")])
+def test_an_error_without_words_is_named(error: Exception, name: str) -> None:
+    [failure] = Attempt(Recorder("a", error))(ITEMS[:1])
+    assert name in failure.error
+
+
+class Small:
+    """A memory that holds so many fields."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.calls: list[int] = []
+
+    def __call__(self, items: Sequence[Item]) -> list[str]:
+        self.calls.append(len(items))
+        with at_stage("segment"):
+            if len(items) > self.most:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+        return [item.field_id for item in items]
+
+
+def test_where_the_memory_is_too_small_batches_stay_smaller(caplog: pytest.LogCaptureFixture) -> None:
+    small = Small(3)
+    attempt = Attempt(small)
+    assert attempt(ITEMS * 2) == list("abcdabcd")
+    assert "too small for 8 fields at once" in caplog.text
+    small.calls.clear()
+    assert attempt(ITEMS * 2) == list("abcdabcd")
+    assert max(small.calls) <= 3
+
+
+def test_one_field_that_is_too_large_makes_no_batch_smaller() -> None:
+    recorder = Recorder("c", torch.OutOfMemoryError("CUDA out of memory."))
+    attempt = Attempt(recorder)
+    attempt(ITEMS)
+    recorder.guilty = ""
+    recorder.calls.clear()
+    attempt(ITEMS)
+    # The halves in which it was not went through, its own did not.
+    assert recorder.calls[0] == "abcd"
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyError, AttributeError, KeyboardInterrupt])
 def test_a_fault_of_the_program_is_not_hidden(error: type[BaseException]) -> None:
     with pytest.raises(error):
-        attempt(Recorder("a", error()), ITEMS)
+        Attempt(Recorder("a", error()))(ITEMS)
 
 
 def test_the_file_of_failures(tmp_path: Path) -> None:

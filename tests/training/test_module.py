@@ -127,20 +127,23 @@ def test_made_up_cells_teach_what_no_field_is_labelled_with(
 
 
 # An epoch has 3 steps: before the first validation, in the middle of an epoch, at its end, at its beginning.
-@pytest.mark.parametrize("stop", [1, 5, 6, 7])
+@pytest.mark.parametrize(
+    ("stop", "number"), [(1, signal.SIGINT), (5, signal.SIGTERM), (6, signal.SIGINT), (7, signal.SIGINT)]
+)
 def test_ctrl_c_and_resume_give_the_same_curve(
-    tmp_path: Path, cells: LabelledCells, make_module: Callable[[], TrainingModule], stop: int
+    tmp_path: Path, cells: LabelledCells, make_module: Callable[[], TrainingModule], stop: int, number: int
 ) -> None:
-    handler = signal.getsignal(signal.SIGINT)
+    handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     data = partial(BagData, cells, cells, BAGS)
     whole = make_module()
     trainer, expected = make_trainer(tmp_path / "whole")
     trainer.fit(whole, data())
 
-    trainer, before = make_trainer(tmp_path / "parts", At(stop, lambda: signal.raise_signal(signal.SIGINT)))
-    with pytest.raises(TrainingInterruptedError, match=rf"Stopped after step {stop}"):
+    trainer, before = make_trainer(tmp_path / "parts", At(stop, lambda: signal.raise_signal(number)))
+    with pytest.raises(TrainingInterruptedError, match=rf"Stopped after step {stop}") as stopped:
         trainer.fit(make_module(), data())
-    assert signal.getsignal(signal.SIGINT) is handler
+    assert stopped.value.signal_number == number
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
     trainer, after = make_trainer(tmp_path / "parts")
     resumed = make_module()
     trainer.fit(resumed, data(), ckpt_path=tmp_path / "parts" / "last.ckpt")
