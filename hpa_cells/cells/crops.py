@@ -50,7 +50,13 @@ class CropSettings:
             raise ValueError(f"crops.margin is {self.margin}: give a fraction from 0 to below 0.5.")
 
 
-def crop_cells(field: Field, segmentation: Segmentation, settings: CropSettings) -> CellCrops:
+def crop_cells(
+    field: Field,
+    segmentation: Segmentation,
+    settings: CropSettings,
+    *,
+    measured: CellMorphology | None = None,
+) -> CellCrops:
     """Every cell of the field, centred on the middle of its bounding box; beyond the field's edge there is 0.
 
     Parameters
@@ -61,6 +67,8 @@ def crop_cells(field: Field, segmentation: Segmentation, settings: CropSettings)
         Its cells.
     settings
         Size, scale and masking.
+    measured
+        What `measure_cells` says of the segmentation, where that is known already.
 
     Returns
     -------
@@ -77,7 +85,7 @@ def crop_cells(field: Field, segmentation: Segmentation, settings: CropSettings)
             f"Field {field.field_id} has shape {field.image.shape[1:]}, its segmentation is of "
             f"{segmentation.field_id} with shape {segmentation.cells.shape}: pass two of one field."
         )
-    measured = measure_cells(segmentation)
+    measured = measure_cells(segmentation) if measured is None else measured
     images = np.zeros(
         (len(measured.cell_ids), NUM_CHANNELS, settings.size_px, settings.size_px), dtype=np.uint8
     )
@@ -123,9 +131,9 @@ def _fill(
             side = math.ceil(sides_px[index] / (1 - 2 * settings.margin))
             crop, labels = _cut(original, middles_px[index], side)
             crop, labels = _resize(crop, size, size), _resize(labels, size, size)
-        if settings.masked:
-            crop[labels != cell_id] = 0
         images[index] = crop.transpose(2, 0, 1)
+        if settings.masked:
+            images[index] *= labels == cell_id
 
 
 def _resized(plane: _Plane, scale: float) -> _Plane:
@@ -146,13 +154,18 @@ def _resize(pixels: NDArray[Any], height: int, width: int) -> NDArray[Any]:
 def _cut(
     plane: _Plane, middle_px: NDArray[np.float64], side: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """Image (side, side, 4) and labels (side, side) around a point given as x, y in pixels of the field."""
-    left, top = np.rint(middle_px * plane.scale - side / 2).astype(int)
+    """Image (side, side, 4) and labels (side, side) around a point given as x, y in pixels of the field.
+
+    They are parts of the plane where it has all of them: not to be written to.
+    """
+    left, top = (int(each) for each in np.rint(middle_px * plane.scale - side / 2))
     height, width = plane.labels.shape
     inside = np.s_[max(top, 0) : min(top + side, height), max(left, 0) : min(left + side, width)]
     target = np.s_[
         inside[0].start - top : inside[0].stop - top, inside[1].start - left : inside[1].stop - left
     ]
+    if target == np.s_[0:side, 0:side]:
+        return plane.image[inside], plane.labels[inside]
     image = np.zeros((side, side, NUM_CHANNELS), dtype=np.uint8)
     labels = np.zeros((side, side), dtype=np.int32)
     image[target] = plane.image[inside]

@@ -43,10 +43,17 @@ class FieldViewSettings:
             )
 
 
-def view_field(field: Field, segmentation: Segmentation, settings: FieldViewSettings) -> FieldView:
+def view_field(
+    field: Field,
+    segmentation: Segmentation,
+    settings: FieldViewSettings,
+    *,
+    measured: CellMorphology | None = None,
+) -> FieldView:
     """The field, normalised and resized, with all its cells.
 
-    A cell too small to be hit by a pixel of the view gets the free one that is nearest to its middle.
+    A cell too small to be hit by a pixel of the view gets the free one that is nearest to its middle. `measured` is
+    what `measure_cells` says of the segmentation, where that is known already.
 
     Raises
     ------
@@ -58,7 +65,7 @@ def view_field(field: Field, segmentation: Segmentation, settings: FieldViewSett
             f"Field {field.field_id} has shape {field.image.shape[1:]}, its segmentation is of "
             f"{segmentation.field_id} with shape {segmentation.cells.shape}: pass two of one field."
         )
-    measured = measure_cells(segmentation)
+    measured = measure_cells(segmentation) if measured is None else measured
     scale = field.pixel_size_um / settings.um_per_px
     height, width = (max(1, round(side * scale)) for side in segmentation.cells.shape)
     pixels = cv2.merge(list(normalise_field(field)))

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hpa_cells.cells.morphology import measure_cells
+from hpa_cells.cells.morphology import CellMorphology, measure_cells
 from hpa_cells.masks import encode_labels
 from hpa_cells.table import Column
 from hpa_cells.types import CellScores, Segmentation
@@ -42,9 +42,9 @@ class MaskRows:
         return ids
 
 
-def mask_rows(segmentation: Segmentation) -> MaskRows:
-    """Measure and encode the masks of a field."""
-    measured = measure_cells(segmentation)
+def mask_rows(segmentation: Segmentation, measured: CellMorphology | None = None) -> MaskRows:
+    """Measure and encode the masks of a field; `measured` is what `measure_cells` says of it, where that is known."""
+    measured = measure_cells(segmentation) if measured is None else measured
     height, width = segmentation.cells.shape
     nucleus_ids, nucleus_counts = encode_labels(segmentation.nuclei)
     nucleus_rles = {

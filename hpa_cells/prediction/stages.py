@@ -28,6 +28,7 @@ from hpa_cells.cells import (
     cut_squares,
     field_row,
     mask_rows,
+    measure_cells,
     view_field,
 )
 from hpa_cells.fields import FieldSource, read_field
@@ -285,12 +286,13 @@ def _show(
 ) -> _Cells:
     """What the models see of a field, and its masks."""
     with at_stage("crop"):
+        measured = measure_cells(segmentation)
         pixels = CellPixels(
-            crops=None if crops is None else crop_cells(field, segmentation, crops),
-            view=None if view is None else view_field(field, segmentation, view),
+            crops=None if crops is None else crop_cells(field, segmentation, crops, measured=measured),
+            view=None if view is None else view_field(field, segmentation, view, measured=measured),
             squares=None if squares is None else cut_squares(field, squares, num=squares.num_predicted),
         )
-        return _Cells(mask_rows(segmentation), pixels)
+        return _Cells(mask_rows(segmentation, measured), pixels)
 
 
 def _score(cells: Sequence[_Cells], *, models: Ensemble, settings: PredictionSettings) -> list[_Scored]:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from hpa_cells.segmentation.representations.protocol import LabelImage
 
@@ -42,7 +41,8 @@ def join_over_weak_frontiers(labels: LabelImage, depth: NDArray[np.float32], *, 
     (h, w) int32; a joined region has the smallest of its ids.
     """
     frontiers = _frontiers(labels, depth)
-    deepest = ndimage.maximum(depth, labels, np.arange(labels.max(initial=0) + 1))
+    deepest = np.full(labels.max(initial=0) + 1, -np.inf, dtype=np.float32)
+    np.maximum.at(deepest, labels.ravel(), depth.ravel())
     owner = np.arange(len(deepest), dtype=np.int32)
 
     def weakness(first: int, second: int) -> float:
