@@ -61,9 +61,11 @@ class FreeUNet(UNet):
     maps: dict[str, Any] = field(default_factory=dict)
 
     def see(self, field: Field) -> Any:
+        """The field's name, and the images, which cost what they cost."""
         return (field.field_id.split(SEPARATOR)[0], UNet.see(self, field))
 
     def infer(self, seen: Sequence[Any]) -> list[Any]:
+        """The maps of each."""
         return [self.maps[name] for name, _ in seen]
 
 

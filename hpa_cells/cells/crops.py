@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar, cast
 
 import cv2
 import numpy as np
@@ -15,6 +15,8 @@ from hpa_cells.cells.normalisation import normalise_field
 from hpa_cells.types import NUM_CHANNELS, CellCrops, Field, Segmentation
 
 __all__ = ["CropSettings", "crop_cells"]
+
+T = TypeVar("T", np.uint8, np.int32)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,13 +102,33 @@ def crop_cells(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Plane:
-    """A field at one scale: image (H, W, 4), labels (H, W), and its pixels per pixel of the field."""
+class _Planes:
+    """A normalised field at several scales, each made when it is first asked for."""
 
-    image: NDArray[np.uint8]
-    labels: NDArray[np.int32]
-    scale: float
+    def __init__(self, field: Field) -> None:
+        self._channels = normalise_field(field)
+        self._shrunk: dict[int, NDArray[np.uint8]] = {}
+
+    def shrunk(self, factor: int) -> NDArray[np.uint8]:
+        """(H / factor, W / factor, 4) uint8, rounded up: means of squares of that side, beyond the field of 0."""
+        if factor not in self._shrunk:
+            channels = [_shrunk(channel, factor) for channel in self._channels]
+            self._shrunk[factor] = cast("NDArray[np.uint8]", cv2.merge(channels))
+        return self._shrunk[factor]
+
+    def resized(self, height: int, width: int) -> NDArray[np.uint8]:
+        """(height, width, 4) uint8."""
+        return _resize(self.shrunk(1), height, width)
+
+
+def _shrunk(channel: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
+    if factor == 1:
+        return channel
+    height, width = (-(-side // factor) for side in channel.shape)
+    missing = (height * factor - channel.shape[0], width * factor - channel.shape[1])
+    if any(missing):
+        channel = np.pad(channel, [(0, missing[0]), (0, missing[1])])
+    return _resize(channel, height, width)
 
 
 def _fill(
@@ -117,57 +139,56 @@ def _fill(
     settings: CropSettings,
 ) -> None:
     """Write the crops into `images`, (N, 4, S, S) zeros."""
-    size = settings.size_px
-    original = _Plane(cv2.merge(list(normalise_field(field))), segmentation.cells, 1.0)
+    size, planes = settings.size_px, _Planes(field)
     sides_px = measured.boxes_px[:, 2:].max(axis=1)
     middles_px = measured.boxes_px[:, :2] + measured.boxes_px[:, 2:] / 2
-    fixed = None
-    if settings.um_per_px is not None:
-        fixed = _resized(original, field.pixel_size_um / settings.um_per_px)
+    scale = 0.0 if settings.um_per_px is None else field.pixel_size_um / settings.um_per_px
+    if scale:
+        height, width = (max(1, round(side * scale)) for side in segmentation.cells.shape)
+        image_at_scale = planes.resized(height, width)
+        labels_at_scale = _resize(segmentation.cells, height, width)
     for index, cell_id in enumerate(measured.cell_ids):
-        if fixed is not None and sides_px[index] * fixed.scale <= size:
-            crop, labels = _cut(fixed, middles_px[index], size)
+        if scale and sides_px[index] * scale <= size:
+            corner = _corner(middles_px[index] * scale, size)
+            crop, labels = _cut(image_at_scale, corner, size), _cut(labels_at_scale, corner, size)
         else:
             side = math.ceil(sides_px[index] / (1 - 2 * settings.margin))
-            crop, labels = _cut(original, middles_px[index], side)
-            crop, labels = _resize(crop, size, size), _resize(labels, size, size)
+            # Most of the way down is the same for all cells of a size, and is gone once for the whole field.
+            factor = 2 ** max(0, int(math.log2(side / size)))
+            side = -(-side // factor)
+            corner = _corner(middles_px[index] / factor, side)
+            crop = _resize(_cut(planes.shrunk(factor), corner, side), size, size)
+            whole = _cut(segmentation.cells, (corner[0] * factor, corner[1] * factor), side * factor)
+            labels = _resize(whole, size, size)
         images[index] = crop.transpose(2, 0, 1)
         if settings.masked:
             images[index] *= labels == cell_id
 
 
-def _resized(plane: _Plane, scale: float) -> _Plane:
-    height, width = (max(1, round(side * scale)) for side in plane.labels.shape)
-    return _Plane(_resize(plane.image, height, width), _resize(plane.labels, height, width), scale)
+def _corner(middle_px: NDArray[np.float64], side: int) -> tuple[int, int]:
+    """Left and top of a square around a point."""
+    left, top = np.rint(middle_px - side / 2)
+    return int(left), int(top)
 
 
-def _resize(pixels: NDArray[Any], height: int, width: int) -> NDArray[Any]:
+def _resize(pixels: NDArray[T], height: int, width: int) -> NDArray[T]:
     """Resize to (height, width): labels by the nearest pixel, images by area when they shrink."""
     if pixels.dtype == np.int32:
         method = cv2.INTER_NEAREST_EXACT
     else:
         method = cv2.INTER_AREA if height < pixels.shape[0] else cv2.INTER_LINEAR
-    resized: NDArray[Any] = cv2.resize(pixels, (width, height), interpolation=method)
-    return resized
+    return cast("NDArray[T]", cv2.resize(pixels, (width, height), interpolation=method))
 
 
-def _cut(
-    plane: _Plane, middle_px: NDArray[np.float64], side: int
-) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """Image (side, side, 4) and labels (side, side) around a point given as x, y in pixels of the field.
-
-    They are parts of the plane where it has all of them: not to be written to.
-    """
-    left, top = (int(each) for each in np.rint(middle_px * plane.scale - side / 2))
-    height, width = plane.labels.shape
+def _cut(pixels: NDArray[T], corner: tuple[int, int], side: int) -> NDArray[T]:
+    """A square of the (H, W, ...) pixels, beyond them of 0; where it is a part of them, not to be written to."""
+    left, top = corner
+    height, width = pixels.shape[:2]
     inside = np.s_[max(top, 0) : min(top + side, height), max(left, 0) : min(left + side, width)]
-    target = np.s_[
-        inside[0].start - top : inside[0].stop - top, inside[1].start - left : inside[1].stop - left
-    ]
-    if target == np.s_[0:side, 0:side]:
-        return plane.image[inside], plane.labels[inside]
-    image = np.zeros((side, side, NUM_CHANNELS), dtype=np.uint8)
-    labels = np.zeros((side, side), dtype=np.int32)
-    image[target] = plane.image[inside]
-    labels[target] = plane.labels[inside]
-    return image, labels
+    if left >= 0 and top >= 0 and left + side <= width and top + side <= height:
+        return pixels[inside]
+    found = np.zeros((side, side, *pixels.shape[2:]), dtype=pixels.dtype)
+    found[inside[0].start - top : inside[0].stop - top, inside[1].start - left : inside[1].stop - left] = (
+        pixels[inside]
+    )
+    return found
