@@ -20,7 +20,7 @@ install: .venv/.installed
 
 # Networks and tables of tests are so small that threads would wait for each other longer than they work.
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
 
 lint: install
 	$(BIN)/ruff check .

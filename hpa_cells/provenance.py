@@ -70,10 +70,22 @@ def read_provenance(path: Path) -> Provenance:
     try:
         # An absolute path: Arrow takes a relative one with a colon for an address.
         metadata = pq.read_schema(path.absolute()).metadata or {}
-    except pa.ArrowInvalid as error:
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError) as error:
         raise ValueError(
             f"{path} is not a Parquet file ({error}): delete it and run predict again."
         ) from error
     if _METADATA_KEY not in metadata:
         raise ValueError(f"{path} was not written by hpa_cells: it carries no provenance.")
-    return Provenance(**json.loads(metadata[_METADATA_KEY]))
+    try:
+        found = Provenance(**json.loads(metadata[_METADATA_KEY]))
+        # The class set is looked up by it, and the settings are compared.
+        if {type(found.version), type(found.class_set), type(found.source)} == {str} and type(
+            found.settings
+        ) is dict:
+            return found
+        problem = "its class set or settings are of another kind"
+    except (ValueError, TypeError, RecursionError) as error:
+        problem = str(error)
+    raise ValueError(f"{path} carries a provenance that cannot be read ({problem}): copy the run again.")

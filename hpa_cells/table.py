@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from hpa_cells.atomic import replaced_on_success, sole_writer
 from hpa_cells.classes import ClassSet, get_class_set
+from hpa_cells.parquet import read_parquet
 from hpa_cells.provenance import Provenance, read_provenance
 
 __all__ = ["CELL_COLUMNS", "FIELD_COLUMNS", "CellTable", "Column", "Provenance", "TableWriter", "read_table"]
@@ -267,9 +268,9 @@ def read_table(folder: Path | str) -> CellTable:
             raise ValueError(
                 f"{path} differs from {paths[0].name}: {'; '.join(differences)}. Keep one run a folder."
             )
-    fields = pd.concat([pd.read_parquet(path.absolute()) for path in paths], ignore_index=True)
+    fields = pd.concat([read_parquet(path) for path in paths], ignore_index=True)
     cells = pd.concat(
-        [pd.read_parquet(_cells_beside(path).absolute()) for path in paths],
+        [read_parquet(_cells_beside(path)) for path in paths],
         ignore_index=True,
     )
     return CellTable(

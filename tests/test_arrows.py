@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "hpa_cells"
-BOTTOM = {"classes", "presence", "types", "table", "provenance", "atomic"}
+BOTTOM = {"classes", "presence", "types", "table", "provenance", "atomic", "limits", "parquet", "spreadsheet"}
 MASKS = BOTTOM | {"masks"}
 FLOOR = MASKS | {"fields", "cells", "models", "metrics"}
 
@@ -18,8 +18,11 @@ ALLOWED = {
     "presence": set(),
     "atomic": set(),
     "types": {"classes"},
+    "limits": set(),
+    "parquet": {"limits"},
+    "spreadsheet": set(),
     "provenance": set(),
-    "table": {"classes", "types", "provenance", "atomic"},
+    "table": {"classes", "types", "provenance", "atomic", "parquet"},
     "masks": BOTTOM,
     "fields": MASKS,
     "cells": MASKS,

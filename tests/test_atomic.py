@@ -71,3 +71,17 @@ def test_a_writer_that_failed_lets_the_next_one_in(tmp_path: Path) -> None:
         raise RuntimeError
     with sole_writer(tmp_path):
         pass
+
+
+def test_a_link_in_the_place_of_the_file_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    # Of a folder that came from elsewhere: what is written there must not land in another file.
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    (tmp_path / "out").mkdir()
+    path = tmp_path / "out" / "table.csv"
+    path.symlink_to(precious)
+    with replaced_on_success(path) as temporary:
+        temporary.write_text("whole")
+    assert precious.read_text() == "mine"
+    assert not path.is_symlink()
+    assert path.read_text() == "whole"

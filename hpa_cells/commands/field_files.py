@@ -16,6 +16,7 @@ import pandas as pd
 from hpa_cells.atomic import replaced_on_success
 from hpa_cells.fields import FieldSource
 from hpa_cells.prediction import FAILURES_FILE
+from hpa_cells.spreadsheet import guarded, plain_text
 from hpa_cells.table import Column
 
 __all__ = ["FIELD_FILES", "changed_fields", "failed_fields", "named", "note_files"]
@@ -52,7 +53,7 @@ def note_files(table: Path, sources: Sequence[FieldSource], *, is_begun: bool) -
         _refuse_others(table, then, now)
     rows = pd.DataFrame({Column.FIELD_ID: list(now), _FINGERPRINT: list(now.values())})
     with replaced_on_success(table / FIELD_FILES) as temporary:
-        rows.to_csv(temporary, index=False)
+        guarded(rows).to_csv(temporary, index=False)
 
 
 def changed_fields(table: Path, sources: Sequence[FieldSource]) -> list[str] | None:
@@ -74,7 +75,7 @@ def failed_fields(table: Path) -> frozenset[str]:
     path = table / FAILURES_FILE
     if not path.exists():
         return frozenset()
-    return frozenset(pd.read_csv(path, dtype=str, keep_default_na=False)[Column.FIELD_ID])
+    return frozenset(map(plain_text, pd.read_csv(path, dtype=str, keep_default_na=False)[Column.FIELD_ID]))
 
 
 def named(field_ids: Sequence[str]) -> str:
@@ -113,4 +114,4 @@ def _read(table: Path) -> dict[str, str] | None:
     if not path.exists():
         return None
     rows = pd.read_csv(path, dtype=str, keep_default_na=False)
-    return dict(zip(rows[Column.FIELD_ID], rows[_FINGERPRINT], strict=True))
+    return dict(zip(map(plain_text, rows[Column.FIELD_ID]), rows[_FINGERPRINT], strict=True))

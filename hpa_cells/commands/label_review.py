@@ -12,6 +12,7 @@ from hpa_cells.atomic import replaced_on_success
 from hpa_cells.commands.tables import print_table, write_csv
 from hpa_cells.explore import FieldScores, LabelReview, proposed_weights, read_field_scores, review_labels
 from hpa_cells.fields import LabelTable, merge_label_tables
+from hpa_cells.spreadsheet import guarded
 
 __all__ = ["write_label_review"]
 
@@ -83,7 +84,7 @@ def _in_common(given: LabelTable, scores: FieldScores, folder: Path) -> tuple[La
 
 def _write_weights(weights: pd.DataFrame, path: Path) -> None:
     """Write what is proposed; what a person made of an earlier proposal is never lost."""
-    text = weights.to_csv(index=False)
+    text = guarded(weights).to_csv(index=False)
     if path.exists() and path.read_text(encoding="utf-8") != text:
         raise FileExistsError(
             f"{path} holds other weights than this review proposes, maybe edited ones: move it elsewhere, or choose "

@@ -16,6 +16,7 @@ from hpa_cells.commands.progress import field_progress
 from hpa_cells.commands.settings import to_settings
 from hpa_cells.fields import LabelTable, merge_label_tables, read_label_table, scan_fields
 from hpa_cells.report import Failure, ReportSettings, write_report
+from hpa_cells.spreadsheet import plain_text
 from hpa_cells.table import CellTable, read_table
 from hpa_cells.types import Channel
 
@@ -66,7 +67,10 @@ def _failures_of_run(folder: Path) -> list[Failure]:
     if not path.exists():
         return []
     with path.open(encoding="utf-8", newline="") as file:
-        return [Failure(row["field_id"], row["stage"], row["error"]) for row in csv.DictReader(file)]
+        return [
+            Failure(*(plain_text(row[name]) for name in ("field_id", "stage", "error")))
+            for row in csv.DictReader(file)
+        ]
 
 
 def _with_progress(field_ids: Sequence[str]) -> Iterator[str]:

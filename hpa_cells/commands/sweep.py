@@ -21,6 +21,7 @@ from omegaconf import DictConfig
 
 from hpa_cells.atomic import replaced_on_success
 from hpa_cells.commands.grammar import is_swept
+from hpa_cells.spreadsheet import guarded_text, plain_text
 
 __all__ = [
     "RUNS_FILE",
@@ -141,7 +142,7 @@ def _record(out: Path, row: dict[str, object]) -> None:
     others = rows[rows["run"] != row["run"]].to_dict("records")
     with replaced_on_success(out / RUNS_FILE) as temporary:
         table = pd.DataFrame([*others, row], columns=list(_COLUMNS))
-        table.sort_values("run").to_csv(temporary, index=False)
+        _texts(table.sort_values("run"), guarded_text).to_csv(temporary, index=False)
 
 
 def _read(out: Path) -> pd.DataFrame:
@@ -149,4 +150,9 @@ def _read(out: Path) -> pd.DataFrame:
     if not path.exists():
         return pd.DataFrame(columns=list(_COLUMNS))
     # Scores as they are written: read as numbers they might lose their last digit each time.
-    return pd.read_csv(path, dtype={"score": str})
+    return _texts(pd.read_csv(path, dtype={"score": str}), plain_text)
+
+
+def _texts(rows: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
+    """The rows with other texts; the scores are texts too, and stay."""
+    return rows.assign(**{name: rows[name].map(change, na_action="ignore") for name in ("settings", "error")})

@@ -7,16 +7,18 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from hpa_cells.atomic import replaced_on_success
+from hpa_cells.spreadsheet import guarded
 
 __all__ = ["print_table", "write_csv"]
 
 
 def write_csv(rows: pd.DataFrame, path: Path) -> None:
-    """Write rows, in one go."""
+    """Write rows, in one go; no text of them is run by a spreadsheet."""
     with replaced_on_success(path) as temporary:
-        rows.to_csv(temporary, index=False)
+        guarded(rows).to_csv(temporary, index=False)
 
 
 def print_table(title: str, rows: pd.DataFrame) -> None:
@@ -25,5 +27,13 @@ def print_table(title: str, rows: pd.DataFrame) -> None:
     for position, column in enumerate(rows.columns):
         table.add_column(str(column), justify="left" if position == 0 else "right")
     for row in rows.itertuples(index=False):
-        table.add_row(*(f"{value:g}" if isinstance(value, float) else str(value) for value in row))
+        # Texts as they are: what stands in brackets is no colour, and nothing moves the cursor.
+        table.add_row(
+            *(Text(f"{value:g}" if isinstance(value, float) else _printable(value)) for value in row)
+        )
     Console().print(table)
+
+
+def _printable(value: object) -> str:
+    text = str(value)
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hpa_cells.classes import ClassSet, get_class_set
+from hpa_cells.parquet import read_parquet
 from hpa_cells.provenance import Provenance, read_provenance
 from hpa_cells.table import Column
 
@@ -51,9 +52,7 @@ def read_field_scores(folder: Path | str) -> FieldScores:
     class_set = get_class_set(provenance.class_set)
     columns = Column.probabilities(class_set)
     paths = finished_shards(folder, "fields")
-    rows = pd.concat(
-        [pd.read_parquet(path.absolute(), columns=[Column.FIELD_ID, *columns]) for path in paths]
-    )
+    rows = pd.concat([read_parquet(path, [Column.FIELD_ID, *columns]) for path in paths])
     rows = rows.sort_values(Column.FIELD_ID)
     return FieldScores(
         class_set=class_set,

@@ -10,13 +10,12 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from hpa_cells.atomic import replaced_on_success
+from hpa_cells.spreadsheet import guarded_text, plain_text
 from hpa_cells.table import CELL_COLUMNS, CellTable, Column
 
 __all__ = ["read_csv", "write_csv"]
 
-# A spreadsheet runs a cell that begins with one of these as a formula. Ids and masks may.
-_STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_QUOTE = "'"
+# Ids may be formulas, and masks.
 _TEXT_COLUMNS: list[str] = [Column.FIELD_ID, Column.CELL_RLE, Column.NUCLEUS_RLE]
 
 
@@ -38,8 +37,7 @@ def write_csv(table: CellTable, path: Path, *, masks: bool = True) -> None:
     left_out = [Column.EMBEDDING] if masks else [Column.EMBEDDING, Column.CELL_RLE, Column.NUCLEUS_RLE]
     rows = table.cells.drop(columns=left_out, errors="ignore")
     for column in rows.columns.intersection(_TEXT_COLUMNS):
-        unsafe = rows[column].str.startswith((*_STARTS_FORMULA, _QUOTE), na=False)
-        rows[column] = rows[column].mask(unsafe, _QUOTE + rows[column])
+        rows[column] = rows[column].map(guarded_text, na_action="ignore").astype(rows[column].dtype)
     with replaced_on_success(path) as temporary:
         rows.to_csv(temporary, index=False, lineterminator="\n")
 
@@ -51,12 +49,23 @@ def read_csv(path: Path) -> pd.DataFrame:
     ------
     FileNotFoundError
         If there is no such file.
+    ValueError
+        If it is no CSV in UTF-8, or its values are not those of a cell table.
     """
+    try:
+        return _parsed(path)
+    except (pa.ArrowException, csv.Error, UnicodeDecodeError, KeyError) as error:
+        raise ValueError(
+            f"{path} is no table of cells ({error}): write it again with `hpa-cells export`."
+        ) from error
+
+
+def _parsed(path: Path) -> pd.DataFrame:
     with path.open(encoding="utf-8", newline="") as file:
         names = next(csv.reader(file), [])
     # pandas would take a field called `NA` for a missing one, and round the last digit of some numbers.
     parsed = pa_csv.read_csv(
-        path,
+        path.absolute(),
         parse_options=pa_csv.ParseOptions(newlines_in_values=True),
         convert_options=pa_csv.ConvertOptions(
             column_types={name: CELL_COLUMNS.get(name, pa.float32()) for name in names},
@@ -66,5 +75,5 @@ def read_csv(path: Path) -> pd.DataFrame:
     )
     rows: pd.DataFrame = parsed.to_pandas()
     for column in rows.columns.intersection(_TEXT_COLUMNS):
-        rows[column] = rows[column].str.removeprefix(_QUOTE)
+        rows[column] = rows[column].map(plain_text, na_action="ignore").astype(rows[column].dtype)
     return rows

@@ -12,6 +12,7 @@ from PIL import Image
 from hpa_cells.export.problem import Problem
 from hpa_cells.export.rows import Row, read_rows
 from hpa_cells.fields import find_fields
+from hpa_cells.limits import check_side
 from hpa_cells.table import CellTable, Column
 
 __all__ = ["HEADER_2018", "HEADER_2021", "ExpectedFields", "FieldSize", "expected_fields", "parsed_size"]
@@ -84,6 +85,12 @@ def _fields_in_folder(folder: Path) -> ExpectedFields:
     for source in find_fields(folder):
         first_file = next(iter(source.files.values()))
         # Pillow reads the header only: a folder of 20,000 fields is checked without decoding a pixel.
-        with Image.open(BytesIO(first_file.read_bytes())) as image:
-            expected[source.field_id] = FieldSize(*image.size)
+        try:
+            # Of the many formats that Pillow knows, some run other programs on the file.
+            with Image.open(BytesIO(first_file.read_bytes()), formats=("PNG", "JPEG", "TIFF")) as image:
+                width_px, height_px = image.size
+                check_side(height_px, width_px)
+        except (OSError, ValueError, Image.DecompressionBombError) as error:
+            raise ValueError(f"Field {source.field_id}: {first_file} cannot be used: {error}.") from error
+        expected[source.field_id] = FieldSize(width_px, height_px)
     return expected

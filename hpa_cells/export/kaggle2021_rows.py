@@ -14,7 +14,7 @@ from hpa_cells.classes import ClassSet
 from hpa_cells.export.expected import HEADER_2021, FieldSize, parsed_size
 from hpa_cells.export.problem import Problem, shortened
 from hpa_cells.export.rows import Row, read_rows
-from hpa_cells.masks import from_challenge_string
+from hpa_cells.masks import MAX_COUNTS_BYTES, from_challenge_string
 from hpa_cells.masks.coding import runs_from_counts, starts_and_stops
 
 __all__ = ["Detection", "FieldRow", "parsed_rows"]
@@ -23,6 +23,9 @@ __all__ = ["Detection", "FieldRow", "parsed_rows"]
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,6}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[+-]?(nan|inf|infinity)", re.IGNORECASE)
+# All masks of a field of 112 cells have together less than a megabyte.
+_MOST_COUNTS_BYTES = 1 << 26
+_USUAL_COUNTS_BYTES = 1 << 16
 _LARGEST_CONFIDENCE = float(np.finfo(np.float32).max)
 
 
@@ -74,13 +77,19 @@ def _parsed_detections(
         problems.append(Problem(row.line, shown_id, shortened(tokens[-1]), message))
         return
     masks: dict[str, bytes | str] = {}
+    num_bytes = 0
     triples = zip(tokens[::3], tokens[1::3], tokens[2::3], strict=True)
     for number, (class_token, confidence_token, mask_token) in enumerate(triples, start=1):
         mask_error = None
         if mask_token not in masks:
             # A cell repeats its mask with each of its classes: it is decoded once, and reported once.
-            masks[mask_token] = _counts_or_error(mask_token, size, number)
-            mask_error = masks[mask_token] if isinstance(masks[mask_token], str) else None
+            found = masks[mask_token] = _counts_or_error(mask_token, size, number)
+            mask_error = found if isinstance(found, str) else None
+            num_bytes += len(found)
+            if num_bytes > _MOST_COUNTS_BYTES:
+                message = f"The masks of the row unpack to more than {_MOST_COUNTS_BYTES:,} bytes, no honest field's."
+                problems.append(Problem(row.line, shown_id, shortened(mask_token), message))
+                return
         errors = (
             (class_token, _class_error(class_token, class_set)),
             (confidence_token, _confidence_error(confidence_token)),
@@ -114,10 +123,18 @@ def _confidence_error(token: str) -> str | None:
     return None
 
 
+def _most_bytes(size: FieldSize | None) -> int:
+    """No mask of the field has more: two characters for each run of a single pixel."""
+    if size is None:
+        return MAX_COUNTS_BYTES
+    # A mask of usual length in a row of a wrong size is to be told by its pixels.
+    return min(MAX_COUNTS_BYTES, max(2 * size.width_px * size.height_px, _USUAL_COUNTS_BYTES))
+
+
 def _counts_or_error(token: str, size: FieldSize | None, number: int) -> bytes | str:
     """The mask's counts, or (a str) what is wrong with it; `number` is that of its triple in the row."""
     try:
-        counts = from_challenge_string(token)
+        counts = from_challenge_string(token, max_bytes=_most_bytes(size))
         if size is not None:
             lengths = runs_from_counts([counts], size.width_px * size.height_px, [f"of triple {number}"])
             if not starts_and_stops(*lengths)[0].size:

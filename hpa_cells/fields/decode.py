@@ -9,13 +9,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from hpa_cells.fields.png import PNG_SIGNATURE, png_pixel_size_um, png_shape
+from hpa_cells.fields.png import PNG_SIGNATURE, has_whole_chunks, png_pixel_size_um, png_shape
 from hpa_cells.fields.source import UnreadableImageError
-from hpa_cells.fields.tiff import check_side, read_tiff
+from hpa_cells.fields.tiff import read_tiff
+from hpa_cells.fields.tiff_checks import check_size
 
 __all__ = ["DecodedImage", "decode_image"]
 
-_JPEG_SIGNATURE, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+_JPEG_SIGNATURE, _JPEG_SCAN, _JPEG_END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
+# A progressive one has ten.
+_MOST_SCANS = 100
+_SAMPLES_OF_COLOR = 3
 _PNG_END = b"IEND\xaeB`\x82"
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Some cameras and programs write notes behind the end of the image.
@@ -64,11 +68,16 @@ def decode_image(data: bytes, *, is_stack: bool = False) -> DecodedImage:
     if is_stack:
         raise UnreadableImageError("it is not a TIFF")
     if data.startswith(PNG_SIGNATURE):
-        check_side(*png_shape(data))
+        check_size(*png_shape(data), len(data))
+        if not has_whole_chunks(data):
+            raise UnreadableImageError(
+                f"it is cut off after {len(data)} bytes, or damaged: a part of it goes on"
+            )
         pixels = _decode_by_opencv(data, end=_PNG_END)
         return DecodedImage(planes=pixels[None], pixel_size_um=png_pixel_size_um(data))
     if data.startswith(_JPEG_SIGNATURE):
-        check_side(*_jpeg_shape(data))
+        check_size(*_jpeg_shape(data), len(data))
+        _check_scans(data)
         return DecodedImage(planes=_decode_by_opencv(data, end=_JPEG_END)[None], pixel_size_um=None)
     raise UnreadableImageError(f"it is not a PNG, JPEG or TIFF (it begins with {data[:8]!r})")
 
@@ -118,14 +127,26 @@ def _to_grey(pixels: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(grey)
 
 
-def _jpeg_shape(data: bytes) -> tuple[int, int]:
-    """Height and width that the frame header of a JPEG promises, in px; (0, 0) where there is none."""
+def _jpeg_shape(data: bytes) -> tuple[int, int, int]:
+    """Height and width that the frame header of a JPEG promises, in px, and bytes a pixel; zeros without a header."""
     position = 2
-    while position + 9 <= len(data) and data[position] == 0xFF:
+    while position + 10 <= len(data) and data[position] == 0xFF:
         marker, length = data[position + 1], int.from_bytes(data[position + 2 : position + 4], "big")
+        if marker == 0xFF:
+            # Any number of these may stand before a marker.
+            position += 1
+            continue
         # Frame headers are C0 to CF, less the tables of C4, C8 and CC.
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = data[position + 5 : position + 7], data[position + 7 : position + 9]
-            return int.from_bytes(height, "big"), int.from_bytes(width, "big")
+            num_samples = max(data[position + 9], _SAMPLES_OF_COLOR)
+            return int.from_bytes(height, "big"), int.from_bytes(width, "big"), num_samples
         position += 2 + length
-    return 0, 0
+    return 0, 0, 0
+
+
+def _check_scans(data: bytes) -> None:
+    """Refuse a JPEG that goes over all its pixels again and again: ten bytes each time, and seconds."""
+    num_scans = data.count(_JPEG_SCAN)
+    if num_scans > _MOST_SCANS:
+        raise UnreadableImageError(f"it has {num_scans} scans, more than {_MOST_SCANS}: save it again")

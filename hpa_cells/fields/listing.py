@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import stat
+import struct
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -71,10 +73,8 @@ def list_files(location: Path) -> Listing:
         If it is none of the three, or a damaged zip or CSV.
     """
     if location.is_dir():
-        files = (
-            (path.name, ImageFile(path=path)) for path in sorted(location.iterdir()) if not path.is_dir()
-        )
-        return _sort_out(files)
+        files = (ImageFile(path=path) for path in sorted(location.iterdir()) if not path.is_dir())
+        return _sort_out((file.name, file, "") for file in files)
     if not location.exists():
         raise FileNotFoundError(
             f"{location} does not exist: give a folder of fields, a zip or a CSV of paths."
@@ -86,12 +86,13 @@ def list_files(location: Path) -> Listing:
     raise ValueError(f"{location} is a file, expected a folder of fields, a .zip or a .csv of paths.")
 
 
-def _sort_out(files: Iterator[tuple[str, ImageFile]]) -> Listing:
+def _sort_out(files: Iterator[tuple[str, ImageFile, str]]) -> Listing:
+    """Entries of files, each with its name and why it must not be used."""
     listing = Listing(entries=[], ignored=[])
-    for name, file in files:
+    for name, file, problem in files:
         # Hidden files: half-written ones of this package, notes of macOS. Two dots are no honest name.
         is_hidden = name.startswith(".") and not name.startswith("..")
-        entry = None if is_hidden else _entry_of_name(name, file)
+        entry = None if is_hidden else _entry_of_name(name, file, problem)
         if entry is None:
             listing.ignored.append(name)
         else:
@@ -99,8 +100,7 @@ def _sort_out(files: Iterator[tuple[str, ImageFile]]) -> Listing:
     return listing
 
 
-def _entry_of_name(name: str, file: ImageFile) -> Entry | None:
-    problem = _why_unsafe(file.member)
+def _entry_of_name(name: str, file: ImageFile, problem: str) -> Entry | None:
     if match := _CHANNEL_NAME.fullmatch(name):
         channel = _COLORS[match["color"].lower()]
         return Entry(field_id=match["id"], channel=channel, file=file, problem=problem)
@@ -109,21 +109,26 @@ def _entry_of_name(name: str, file: ImageFile) -> Entry | None:
     return None
 
 
-def _why_unsafe(member: str) -> str:
-    """Why a name inside a zip is not one of an honest zip: it would be unpacked outside the folder."""
-    if member.startswith("/") or ".." in PurePosixPath(member).parts:
+def _why_unsafe(member: zipfile.ZipInfo) -> str:
+    """Why a member of a zip is not one of an honest zip: unpacked, it would lead outside the folder."""
+    if member.filename.startswith("/") or ".." in PurePosixPath(member.filename).parts:
         return "its name leads out of the zip"
+    # Its content is the name of another file, of whoever reads it.
+    if stat.S_ISLNK(member.external_attr >> 16):
+        return "it is a link, and links in a zip are not followed: put in the file itself"
     return ""
 
 
-def _members(location: Path) -> Iterator[tuple[str, ImageFile]]:
+def _members(location: Path) -> Iterator[tuple[str, ImageFile, str]]:
     try:
         with zipfile.ZipFile(location) as archive:
-            members = [info.filename for info in archive.infolist() if not info.is_dir()]
-    except zipfile.BadZipFile as error:
+            members = [info for info in archive.infolist() if not info.filename.endswith("/")]
+    # The latter two are what a damaged directory of the archive can lead to.
+    except (zipfile.BadZipFile, RuntimeError, struct.error) as error:
         raise ValueError(f"{location} is not a whole zip ({error}): get it again.") from error
-    for member in members:
-        yield PurePosixPath(member).name, ImageFile(path=location, member=member)
+    for info in members:
+        file = ImageFile(path=location, member=info.filename)
+        yield PurePosixPath(info.filename).name, file, _why_unsafe(info)
 
 
 def _list_csv(location: Path) -> Listing:
@@ -150,7 +155,15 @@ def _entries_of_row(field_id: str, row: dict[str, str], location: Path) -> list[
             field_id=field_id,
             channel=channel,
             file=ImageFile(path=path),
-            problem="" if path.is_file() else "there is no such file",
+            problem="" if _is_file(path) else "there is no such file",
         )
         for channel, path in files.items()
     ]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        # A name that is too long for the system, or a folder that may not be looked into.
+        return False

@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 
 from hpa_cells.fields.source import UnreadableImageError
+from hpa_cells.fields.tiff_checks import MAX_PAGES
 from hpa_cells.types import NUM_CHANNELS, Channel
 
 __all__ = ["OmeMetadata", "channels_of_planes", "parse_ome"]
@@ -32,6 +33,20 @@ _UM_PER_UNIT = {
     "cm": 1e4,
     "m": 1e6,
 }
+# How many planes there are, and where.
+_COUNTS = (
+    "SizeC",
+    "SizeZ",
+    "SizeT",
+    "SamplesPerPixel",
+    "NumPlanes",
+    "PlaneCount",
+    "IFD",
+    "FirstC",
+    "FirstZ",
+    "FirstT",
+)
+
 # A size in these is the number 1 in other words.
 _UNITS_WITHOUT_SIZE = ("pixel", "reference frame")
 
@@ -64,9 +79,11 @@ def parse_ome(xml: str) -> OmeMetadata:
         If it is not OME-XML, a number in it is none, a unit is unknown or the pixels are not square.
     """
     try:
-        pixels = ET.fromstring(xml).find(".//{*}Pixels")
-    except ET.ParseError as error:
+        root = ET.fromstring(xml)
+    except (ET.ParseError, RecursionError) as error:
         raise UnreadableImageError(f"its OME metadata are not XML ({error})") from error
+    _check_counts(root)
+    pixels = root.find(".//{*}Pixels")
     if pixels is None:
         raise UnreadableImageError("its OME metadata describe no image (no Pixels element)")
     return OmeMetadata(
@@ -97,6 +114,25 @@ def channels_of_planes(metadata: OmeMetadata) -> list[Channel]:
             f"it has {metadata.num_channels} channels, expected red, green, blue and maybe yellow"
         )
     return list(Channel)[: metadata.num_channels]
+
+
+def _check_counts(root: ET.Element) -> None:
+    """Refuse what would have tifffile make room for planes that no file has."""
+    for element in root.iter():
+        name = element.tag.rpartition("}")[2]
+        if name.startswith("Modulo"):
+            raise UnreadableImageError(f"its OME metadata sort planes by {name}: save the field alone")
+        counts = {each: _number(element, each) for each in _COUNTS if each in element.attrib}
+        for count_name, count in counts.items():
+            if not -1 <= count <= MAX_PAGES:
+                raise UnreadableImageError(
+                    f"its OME metadata say {count_name} is {count:g}, more than {MAX_PAGES}"
+                )
+        num_planes = math.prod(counts.get(f"Size{axis}", 1) for axis in "CZT")
+        if num_planes > MAX_PAGES:
+            raise UnreadableImageError(
+                f"its OME metadata describe {num_planes:g} planes, more than {MAX_PAGES}"
+            )
 
 
 def _pixel_size_um(pixels: ET.Element) -> float | None:

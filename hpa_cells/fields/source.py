@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import lzma
 import os
+import stat
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -14,12 +15,11 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from hpa_cells.fields.ids import check_field_id
+from hpa_cells.limits import MAX_FILE_BYTES, check_unpacked
 from hpa_cells.types import Channel
 
 __all__ = ["FieldSource", "ImageFile", "UnreadableImageError"]
 
-# No channel of a field is larger: the header of a zip may promise anything.
-_MAX_MEMBER_BYTES = 2**31
 # What zipfile raises for members that are damaged, encrypted, packed in an unknown way or not there any more.
 _ZIP_DAMAGE = (zipfile.BadZipFile, RuntimeError, KeyError, EOFError, zlib.error, lzma.LZMAError)
 
@@ -56,7 +56,10 @@ class ImageFile:
 
     def open(self) -> IO[bytes]:
         """The content as a stream: of the file itself, or of a copy in memory where it lies in a zip."""
-        return io.BytesIO(self.read_bytes()) if self.member else self.path.open("rb")
+        if self.member:
+            return io.BytesIO(self.read_bytes())
+        self._check_file()
+        return self.path.open("rb")
 
     def read_bytes(self) -> bytes:
         """The content of the whole file.
@@ -66,18 +69,38 @@ class ImageFile:
         OSError
             If the file cannot be read.
         UnreadableImageError
-            If it is a damaged, encrypted or absurdly large member of a zip.
+            If it is absurdly large, no file at all, or a damaged or encrypted member of a zip.
         """
         if not self.member:
+            self._check_file()
             return self.path.read_bytes()
         try:
             archive = _open_zip(self.path, self.path.stat().st_mtime_ns, os.getpid())
-            size = archive.getinfo(self.member).file_size
-            if size > _MAX_MEMBER_BYTES:
-                raise UnreadableImageError(f"it unpacks to {size} bytes, more than an image of a field has")
-            return archive.read(self.member)
+            info = archive.getinfo(self.member)
+            _check_size(info.file_size)
+            try:
+                # Of what the zip really holds: its directory may promise anything for both.
+                check_unpacked(info.file_size, min(info.compress_size, self.path.stat().st_size))
+            except ValueError as error:
+                raise UnreadableImageError(str(error)) from error
+            return archive.read(info)
         except _ZIP_DAMAGE as error:
             raise UnreadableImageError(f"it cannot be unpacked ({error})") from error
+
+    def _check_file(self) -> None:
+        """Refuse what has no end, such as a device, or no beginning: a pipe that nobody writes to."""
+        # A link is followed: folders of links to the images of a disk are how many laboratories share them.
+        status = self.path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise UnreadableImageError("it is no regular file")
+        _check_size(status.st_size)
+
+
+def _check_size(num_bytes: int) -> None:
+    if num_bytes > MAX_FILE_BYTES:
+        raise UnreadableImageError(
+            f"it has {num_bytes:,} bytes, at most {MAX_FILE_BYTES:,} are read: cut it into parts"
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import lzma
+import math
 import struct
 import zlib
 from collections.abc import Iterator
@@ -17,11 +19,12 @@ from numpy.typing import NDArray
 
 from hpa_cells.fields.ome import OmeMetadata, parse_ome
 from hpa_cells.fields.source import UnreadableImageError
+from hpa_cells.fields.tiff_checks import check_pages, check_segments, check_size
 
-__all__ = ["TiffImage", "check_side", "read_ome_metadata", "read_tiff"]
+__all__ = ["TiffImage", "read_ome_metadata", "read_tiff"]
 
-# A header may promise any size; OpenCV refuses larger ones too.
-_MAX_SIDE_PX = 32_768
+# Of numbers of 16 bits; others are refused.
+_MOST_ITEM_BYTES = 2
 
 # What a fuzzer made tifffile and OpenCV raise on damaged files.
 _DAMAGE = (
@@ -29,6 +32,7 @@ _DAMAGE = (
     AssertionError,
     AttributeError,
     LookupError,
+    lzma.LZMAError,
     MemoryError,
     OSError,
     RuntimeError,
@@ -67,14 +71,6 @@ class TiffImage:
     pixel_size_um: float | None
 
 
-def check_side(height_px: int, width_px: int) -> None:
-    """Refuse an image whose header promises an absurd size, before memory is taken for it."""
-    if max(height_px, width_px) > _MAX_SIDE_PX:
-        raise UnreadableImageError(
-            f"its header says {height_px} x {width_px} px, more than {_MAX_SIDE_PX} px a side"
-        )
-
-
 def read_tiff(data: bytes) -> TiffImage:
     """Read the first image of a TIFF or OME-TIFF, at full resolution.
 
@@ -88,7 +84,7 @@ def read_tiff(data: bytes) -> TiffImage:
         metadata = parse_ome(tiff.ome_metadata) if tiff.ome_metadata else None
         series = tiff.series[0]
         sizes = dict(zip(series.axes, series.shape, strict=True))
-        _check_sizes(sizes)
+        _check_sizes(sizes, series, len(data))
         if any(page is None for page in series.pages):
             raise UnreadableImageError("its OME metadata point to planes in other files: store them in one")
         kept = tuple(size for axis, size in sizes.items() if axis in "CSYX")
@@ -113,6 +109,7 @@ def read_ome_metadata(stream: IO[bytes]) -> OmeMetadata | None:
 def _opened(stream: IO[bytes]) -> Iterator[tifffile.TiffFile]:
     """Open a TIFF and give damage, wherever in the block it shows, one name."""
     try:
+        check_pages(stream)
         with tifffile.TiffFile(stream) as tiff:
             yield tiff
     except UnreadableImageError:
@@ -121,8 +118,9 @@ def _opened(stream: IO[bytes]) -> Iterator[tifffile.TiffFile]:
         raise UnreadableImageError(f"it is not a whole TIFF ({error})") from error
 
 
-def _check_sizes(sizes: dict[str, int]) -> None:
-    check_side(sizes["Y"], sizes["X"])
+def _check_sizes(sizes: dict[str, int], series: tifffile.TiffPageSeries, file_bytes: int) -> None:
+    num_planes = series.size // max(sizes["Y"] * sizes["X"], 1)
+    check_size(sizes["Y"], sizes["X"], num_planes * series.dtype.itemsize, file_bytes)
     others = {axis: size for axis, size in sizes.items() if axis not in "CSYX" and size != 1}
     if others:
         found = ", ".join(f"{size} along {axis}" for axis, size in others.items())
@@ -131,13 +129,27 @@ def _check_sizes(sizes: dict[str, int]) -> None:
 
 def _series_pixels(data: bytes, series: tifffile.TiffPageSeries) -> NDArray[Any]:
     if series.keyframe.compression in _DECODED_BY_TIFFFILE:
+        for page in series.pages:
+            if page is not None:
+                check_segments(data, page)
         pixels = series.asarray(maxworkers=1)
         return np.asarray(pixels, dtype=pixels.dtype.newbyteorder("="))
-    decoded, planes = cv2.imdecodemulti(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if not decoded:
-        raise UnreadableImageError(f"its data (compression {series.keyframe.compression}) cannot be decoded")
-    pixels = np.stack([planes[page.index] for page in series.pages if page is not None])
+    pixels = np.stack([_plane_by_opencv(data, page.index) for page in series.pages if page is not None])
     if pixels.ndim == 4:
         # OpenCV gives blue first.
         pixels = pixels[..., [2, 1, 0, 3][: pixels.shape[3]]]
     return pixels
+
+
+def _plane_by_opencv(data: bytes, number: int) -> NDArray[Any]:
+    # What OpenCV will decode is this page as it is, not as the first of its series.
+    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+        page = tiff.pages[number]
+    height_px, width_px, *others = page.shape
+    check_size(height_px, width_px, math.prod(others) * _MOST_ITEM_BYTES, len(data))
+    content = np.frombuffer(data, np.uint8)
+    decoded, planes = cv2.imdecodemulti(content, cv2.IMREAD_UNCHANGED, range=(number, number + 1))
+    if not decoded:
+        raise UnreadableImageError(f"its data (compression {page.compression}) cannot be decoded")
+    plane: NDArray[Any] = planes[0]
+    return plane

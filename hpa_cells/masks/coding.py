@@ -29,6 +29,8 @@ _BITS = 5
 _PAYLOAD, _SIGN, _MORE, _OFFSET = 0b11111, 0b10000, 0b100000, 48
 # 7 groups hold every length below 2**34: more pixels than an image of 131,072 x 131,072 has.
 _MAX_GROUPS = 7
+# Twice the largest image that is painted.
+_LONGEST_RUN_PX = 1 << 31
 # A number of this size or more, or its complement if negative, needs one group more.
 _GROUP_LIMITS = np.array([1 << (_BITS * groups - 1) for groups in range(1, _MAX_GROUPS)], dtype=np.int64)
 
@@ -117,6 +119,9 @@ def runs_from_counts(
     _refuse(num_groups > _MAX_GROUPS, run_stops, names, f"it has a number of over {_MAX_GROUPS} characters")
     run_lengths_px = _undo_deltas(_join_groups(codes, number_stops, num_groups), num_runs)
     _refuse(run_lengths_px < 0, run_stops, names, "it has a run of negative length")
+    # Before they are summed: sums of forged ones would pass the largest number, and might come out right.
+    longest_px = max(num_pixels, _LONGEST_RUN_PX)
+    _refuse(run_lengths_px > longest_px, run_stops, names, f"it has a run of over {longest_px} px")
     filled_px = np.diff(np.append(0, np.cumsum(run_lengths_px))[np.append(0, run_stops)])
     for mask in np.flatnonzero(filled_px != num_pixels)[:1]:
         raise ValueError(

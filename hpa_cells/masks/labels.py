@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hpa_cells.limits import MAX_SIDE_PX
 from hpa_cells.masks.coding import runs_from_counts, runs_to_counts, starts_and_stops
 
 __all__ = ["counts_area", "counts_boxes", "decode_counts", "encode_labels", "paint_labels"]
@@ -90,9 +91,10 @@ def decode_counts(counts: bytes, height: int, width: int) -> NDArray[np.bool_]:
     Raises
     ------
     ValueError
-        If the counts cannot be read, or do not fill an image of this size.
+        If the counts cannot be read, or do not fill an image of this size, or it is absurdly large.
     """
     shown = counts[:_SHOWN_CHARACTERS] + (b"..." if len(counts) > _SHOWN_CHARACTERS else b"")
+    _check_size(height, width)
     lengths_px, _ = runs_from_counts([counts], height * width, [shown])
     pixels = np.repeat(np.arange(len(lengths_px), dtype=np.uint8) & 1, lengths_px)
     return cv2.transpose(pixels.reshape(width, height)).view(np.bool_)
@@ -124,6 +126,7 @@ def paint_labels(
     """
     if len(ids) != len(counts):
         raise ValueError(f"There are {len(ids)} ids for {len(counts)} masks: give one id a mask.")
+    _check_size(height, width)
     masks, starts, stops = starts_and_stops(
         *runs_from_counts(counts, height * width, [f"of cell {i}" for i in ids])
     )
@@ -132,6 +135,14 @@ def paint_labels(
     for start, stop, cell_id in zip(starts.tolist(), stops.tolist(), run_ids.tolist(), strict=True):
         pixels[start:stop] = cell_id
     return cv2.transpose(pixels.reshape(width, height)).view(np.int32)
+
+
+def _check_size(height: int, width: int) -> None:
+    if not (0 <= height <= MAX_SIDE_PX and 0 <= width <= MAX_SIDE_PX):
+        raise ValueError(
+            f"Masks are said to be of a field of {height} x {width} px, at most {MAX_SIDE_PX} px a side are painted: "
+            "correct its height and width, or cut it into parts."
+        )
 
 
 def counts_area(counts: Sequence[bytes], height: int, width: int) -> NDArray[np.int64]:

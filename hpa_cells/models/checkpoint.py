@@ -13,7 +13,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,9 @@ from hpa_cells.models.card import model_card
 from hpa_cells.models.classifier import CellClassifier, ClassifierSettings
 from hpa_cells.models.pooling import PoolingSettings
 from hpa_cells.types import Channel
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["Checkpoint", "load_checkpoint", "read_encoder", "read_weights_hash", "save_checkpoint"]
 
@@ -145,23 +148,40 @@ def load_checkpoint(folder: Path | str) -> Checkpoint:
             f"{folder / _WEIGHTS} has SHA-256 {weights_hash[:12]}…, {_CONFIG} was written with "
             f"{config['weights_sha256'][:12]}…: they come from different models, copy the whole folder again."
         )
-    model = CellClassifier(_classifier_settings(config["model"]))
     try:
-        model.load_state_dict(tensors)
+        settings = _classifier_settings(config["model"])
+        return Checkpoint(
+            model=_built(settings, tensors, folder),
+            class_set=_class_set(folder, config),
+            crop_settings=config["crop_settings"],
+            thresholds=np.array(list(config["thresholds"].values()), dtype=np.float32),
+            optional_channels=frozenset(Channel[name.upper()] for name in config["optional_channels"]),
+            provenance=config["provenance"],
+            field_settings=config["field_settings"] if settings.view == "field" else None,
+            square_settings=config["square_settings"] if settings.view == "squares" else None,
+            weights_hash=weights_hash,
+        )
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"{folder / _CONFIG} describes no model of hpa_cells ({type(error).__name__}: {error}): copy or train "
+            "the model again."
+        ) from error
+
+
+def _built(settings: ClassifierSettings, tensors: dict[str, Tensor], folder: Path) -> CellClassifier:
+    """The classifier with these weights, in evaluation mode."""
+    import torch
+
+    try:
+        # Without numbers first, so that one too large for its file is refused before it takes the memory.
+        with torch.device("meta"):
+            CellClassifier(settings).load_state_dict(tensors, assign=True)
     except RuntimeError as error:
         first = " ".join(str(error).split("\n")[:2]).replace("\t", "")
         raise ValueError(f"{folder / _WEIGHTS} does not fit the model of {_CONFIG}: {first}") from error
-    return Checkpoint(
-        model=model.eval(),
-        class_set=_class_set(folder, config),
-        crop_settings=config["crop_settings"],
-        thresholds=np.array(list(config["thresholds"].values()), dtype=np.float32),
-        optional_channels=frozenset(Channel[name.upper()] for name in config["optional_channels"]),
-        provenance=config["provenance"],
-        field_settings=config["field_settings"] if model.settings.view == "field" else None,
-        square_settings=config["square_settings"] if model.settings.view == "squares" else None,
-        weights_hash=weights_hash,
-    )
+    model = CellClassifier(settings)
+    model.load_state_dict(tensors)
+    return model.eval()
 
 
 def read_weights_hash(folder: Path) -> str:
@@ -172,7 +192,12 @@ def read_weights_hash(folder: Path) -> str:
 def read_encoder(folder: Path) -> tuple[str, dict[str, Any]]:
     """Name and options of the encoder in a checkpoint folder, without its weights; errors as `load_checkpoint`."""
     model = _read_config(folder)["model"]
-    return model["encoder"], model["encoder_options"]
+    try:
+        return str(model["encoder"]), dict(model["encoder_options"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{folder / _CONFIG} does not tell its encoder ({error}): copy or train the model again."
+        ) from error
 
 
 def _to_json(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -196,7 +221,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / _CONFIG
     try:
         config = json.loads(_read_bytes(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON ({error}): copy or train the model again.") from error
     if not isinstance(config, dict) or "format_version" not in config:
         raise ValueError(f"{path} is not a checkpoint of hpa_cells: it has no format_version.")
@@ -205,22 +230,28 @@ def _read_config(folder: Path) -> dict[str, Any]:
             f"{path} has format version {config['format_version']}, this hpa_cells reads {FORMAT_VERSION}: "
             "use the hpa_cells that wrote it, or a newer one."
         )
-    missing = _REQUIRED_KEYS - config.keys()
-    if not missing and (settings := _SETTINGS_OF_VIEW.get(config["model"].get("view"))):
+    missing = _TYPES_OF_KEYS.keys() - config.keys()
+    for key in [] if missing else _TYPES_OF_KEYS:
+        if not isinstance(config[key], _TYPES_OF_KEYS[key]):
+            raise ValueError(
+                f"{path} has {str(config[key])[:40]!r} as {key}, expected a {_TYPES_OF_KEYS[key].__name__}: copy or "
+                "train the model again."
+            )
+    if not missing and (settings := _SETTINGS_OF_VIEW.get(str(config["model"].get("view")))):
         missing = {settings} - config.keys()
     if missing:
         raise ValueError(f"{path} lacks {', '.join(sorted(missing))}: copy or train the model again.")
     return config
 
 
-_REQUIRED_KEYS = {
-    "model",
-    "class_set",
-    "thresholds",
-    "crop_settings",
-    "optional_channels",
-    "weights_sha256",
-    "provenance",
+_TYPES_OF_KEYS: Final[dict[str, type]] = {
+    "model": dict,
+    "class_set": str,
+    "thresholds": dict,
+    "crop_settings": dict,
+    "optional_channels": list,
+    "weights_sha256": str,
+    "provenance": dict,
 }
 # Settings of the classifier that models of crops are written without.
 _KEYS_OF_OTHER_VIEWS = {"view", "map_stride"}

@@ -24,6 +24,18 @@ __all__ = ["FIRST_LAYERS", "EncoderSettings", "build_encoder", "check_crop_size"
 
 FIRST_LAYERS: Final = ("repeat", "mean")
 
+# Options by which timm reads files and addresses, some of which it runs.
+_OPTIONS_OF_FILES: Final = frozenset(
+    {
+        "cache_dir",
+        "checkpoint_path",
+        "pretrained",
+        "pretrained_cfg",
+        "pretrained_cfg_overlay",
+        "pretrained_strict",
+    }
+)
+
 # Enough to see what is wrong: the names of all weights of a network fill many screens.
 _REASON_LENGTH = 300
 
@@ -54,6 +66,11 @@ class EncoderSettings:
     first_layer: str = "repeat"
 
     def __post_init__(self) -> None:
+        if refused := sorted(_OPTIONS_OF_FILES & self.options.keys()):
+            raise ValueError(
+                f"Encoder {self.name} has the option {refused[0]}, by which timm would read other files than the "
+                "model's: leave it out; weights come by weights_file."
+            )
         if self.first_layer not in FIRST_LAYERS:
             raise ValueError(f"First layer {self.first_layer!r} is unknown: use {' or '.join(FIRST_LAYERS)}.")
 
@@ -212,7 +229,8 @@ def _create(settings: EncoderSettings, *, source: dict[str, Any] | None = None) 
 def _check_name(name: str) -> None:
     import timm
 
-    if timm.is_model(name):
+    # Other names would have timm fetch a model from the internet ("hf-hub:") or read a folder ("local-dir:").
+    if not set(name) & set(":/") and timm.is_model(name):
         return
     close = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
     hint = f"did you mean {', '.join(close)}?" if close else "`timm.list_models()` names them all."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import ssl
+import struct
 from collections.abc import Collection, Mapping
 from http.client import HTTPException
 from pathlib import Path
@@ -63,8 +64,8 @@ def _load(file: IO[bytes], path: Path) -> Any:
     # All but the first are what torch makes of one damage or another.
     damage = (
         SafetensorError,
-        *(RuntimeError, EOFError, OSError),
-        *(AssertionError, AttributeError, LookupError, TypeError, ValueError),
+        *(RuntimeError, EOFError, OSError, MemoryError, ArithmeticError),
+        *(AssertionError, AttributeError, LookupError, TypeError, ValueError, struct.error),
     )
     try:
         if path.suffix == ".safetensors":

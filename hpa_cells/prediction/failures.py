@@ -14,6 +14,7 @@ import pandas as pd
 
 from hpa_cells.atomic import replaced_on_success
 from hpa_cells.prediction.memory import is_out_of_memory
+from hpa_cells.spreadsheet import guarded, plain_text
 
 __all__ = ["FAILURES_FILE", "Attempt", "Failure", "at_stage", "read_failures", "write_failures"]
 
@@ -125,7 +126,7 @@ def read_failures(folder: Path) -> list[Failure]:
     rows = pd.read_csv(path, dtype=str, keep_default_na=False)
     columns = [rows[column.name] for column in fields(Failure)]
     return [
-        Failure(field_id=field_id, stage=stage, error=error)
+        Failure(field_id=plain_text(field_id), stage=stage, error=plain_text(error))
         for field_id, stage, error in zip(*columns, strict=True)
     ]
 
@@ -137,7 +138,7 @@ def write_failures(folder: Path, failures: Sequence[Failure]) -> Path:
     """
     path = folder / FAILURES_FILE
     columns = [column.name for column in fields(Failure)]
-    text = pd.DataFrame([asdict(each) for each in failures], columns=columns).to_csv(index=False)
+    text = guarded(pd.DataFrame([asdict(each) for each in failures], columns=columns)).to_csv(index=False)
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         with replaced_on_success(path) as temporary:
             temporary.write_text(text, encoding="utf-8")

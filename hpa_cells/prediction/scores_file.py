@@ -72,7 +72,7 @@ def read_learned_fusion(file: Path | str) -> LearnedFusion:
         ) from None
     try:
         content = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON ({error}): {_AGAIN}.") from error
     if not isinstance(content, dict) or "format_version" not in content:
         raise ValueError(
@@ -87,7 +87,7 @@ def read_learned_fusion(file: Path | str) -> LearnedFusion:
         return _from_json(content, hashlib.sha256(text).hexdigest())
     except KeyError as error:
         raise ValueError(f"{path} lacks {error}: {_AGAIN}.") from error
-    except (TypeError, AttributeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged ({error}): {_AGAIN}.") from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import struct
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -75,9 +76,13 @@ class Precomputed:
 
     def _segment(self, field: Field) -> Segmentation:
         cells_path = self._find_cells(field.field_id)
-        cells = _read(cells_path, field)
+        cells = read_labels(cells_path, field=field)
         nuclei_path = self._find_nuclei(field.field_id, cells_path)
-        nuclei = np.zeros_like(cells) if nuclei_path is None else _read(nuclei_path, field, array="nuclei")
+        nuclei = (
+            np.zeros_like(cells)
+            if nuclei_path is None
+            else read_labels(nuclei_path, array="nuclei", field=field)
+        )
         if self.match_nuclei:
             nuclei = _matched_to_cells(nuclei, cells, field.field_id)
         lost = np.setdiff1d(label_ids(nuclei), label_ids(cells))
@@ -120,20 +125,12 @@ def _only_file(folder: Path, field_id: str, endings: Sequence[str]) -> Path | No
 
 
 def _holds_nuclei(path: Path) -> bool:
-    with zipfile.ZipFile(path) as arrays:
-        return "nuclei.npy" in arrays.namelist()
-
-
-def _read(path: Path, field: Field, array: str = "cells") -> NDArray[np.int32]:
-    labels = read_labels(path, array=array)
-    expected = (field.height_px, field.width_px)
-    if labels.shape != expected:
-        swapped = labels.shape == expected[::-1]
-        raise ValueError(
-            f"Mask {path} has height x width {labels.shape}, field {field.field_id} has {expected}: "
-            + ("its axes are swapped, turn it over." if swapped else "segment the field at its own size.")
-        )
-    return labels
+    try:
+        with zipfile.ZipFile(path) as arrays:
+            return "nuclei.npy" in arrays.namelist()
+    except (zipfile.BadZipFile, RuntimeError, struct.error):
+        # Said when its cells are read.
+        return False
 
 
 def _matched_to_cells(

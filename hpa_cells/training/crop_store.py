@@ -10,6 +10,7 @@ folder, a changed image another shard, and cutting that was stopped goes on with
 
 from __future__ import annotations
 
+import tokenize
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -183,7 +184,7 @@ def map_array(path: Path, length: int, content: str) -> NDArray[Any]:
     """
     try:
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, MemoryError, OverflowError, tokenize.TokenError) as error:
         raise ValueError(f"{path} is damaged ({error}): delete its folder to cut it again.") from error
     if len(array) != length:
         raise ValueError(

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpa_cells.fields.rows import Rows, read_rows
+from hpa_cells.spreadsheet import plain_text
 from hpa_cells.training.data import LabelledCells
 
 __all__ = ["file_hash", "leave_out", "read_field_weights"]
@@ -56,7 +57,7 @@ def read_field_weights(path: Path | str, field_ids: Sequence[str]) -> NDArray[np
             f"{path}, line 1: columns are {', '.join(rows.header) or 'none'}, expected {_ID} and {_WEIGHT}."
         )
     row_of_id = {field_id: row for row, field_id in enumerate(field_ids)}
-    named = rows.unique(_ID)
+    named = [plain_text(field_id) for field_id in rows.unique(_ID)]
     unknown = sorted(set(named) - row_of_id.keys())
     if unknown:
         more = " ..." if len(unknown) > _NUM_SHOWN else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,8 +44,19 @@ class Outcome:
 
 
 def load_best_weights(classifier: CellClassifier, path: Path) -> None:
-    """Put the weights of a training state, averaged where averaging is on, into the classifier."""
-    state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    """Put the weights of a training state, averaged where averaging is on, into the classifier.
+
+    Raises
+    ------
+    ValueError
+        If the state would run code.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{path} holds more than the state of a training, and nothing in it was run: begin anew with resume=false."
+        ) from error
     # What only the training needs, such as the projection of self-supervision, is left behind.
     own = {name: value for name, value in state.items() if name.startswith(_PREFIX)}
     classifier.load_state_dict({name.removeprefix(_PREFIX): value for name, value in own.items()})

@@ -76,7 +76,13 @@ class RunFolder:
 
     def read_settings(self) -> dict[str, Any]:
         """The settings it was begun with, also by an earlier version, as `training.identity` has them today."""
-        return identity(json.loads(self.settings.read_text(encoding="utf-8")))
+        try:
+            return identity(json.loads(self.settings.read_text(encoding="utf-8")))
+        except (AttributeError, RecursionError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{self.settings} does not tell settings of a training ({error}): copy the folder again, or begin "
+                "anew with resume=false."
+            ) from error
 
 
 def claim_folder(

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from hpa_cells.export import (
     FieldSize,
     expected_fields,
+    kaggle2021_rows,
     read_kaggle2021,
     validate_kaggle2021,
     write_kaggle2021,
 )
-from hpa_cells.masks import encode_labels, to_challenge_string
+from hpa_cells.masks import encode_labels, runs_to_counts, to_challenge_string
 
 HEADER = "ID,ImageWidth,ImageHeight,PredictionString"
 
@@ -235,3 +236,29 @@ def test_the_limit_of_the_csv_module_is_put_back(tmp_path: Path) -> None:
     path.write_text(f"ID,ImageWidth,ImageHeight,PredictionString\na,4,4,{'x' * 2 * before}\n")
     assert len(validate_kaggle2021(path)) == 1
     assert csv.field_size_limit() == before
+
+
+def test_masks_of_a_row_that_together_fill_the_memory(problems_of, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Runs of no pixel make whole masks as long as one likes, of which zlib leaves next to nothing.
+    lengths = (np.append(np.zeros(50_001 + 2 * index, np.int64), 512 * 512) for index in range(6))
+    masks = [mask_of(runs_to_counts(each, np.array([len(each)]))[0]) for each in lengths]
+    row = " ".join(f"0 0.5 {mask}" for mask in masks)
+    assert len(row) < 5000
+    assert problems_of(row, size="512,512") == []
+    monkeypatch.setattr(kaggle2021_rows, "_MOST_COUNTS_BYTES", 1 << 18)
+    (problem,) = problems_of(row, size="512,512")
+    assert "The masks of the row unpack to more than 262,144 bytes" in problem.message
+
+
+def test_a_mask_is_unpacked_as_far_as_its_field_is_large(problems_of) -> None:
+    (problem,) = problems_of(f"0 0.5 {mask_of(b'0' * 3_000_000)}")
+    assert "overlong: it unpacks to more than 65536 bytes" in problem.message
+
+
+def test_a_field_with_an_absurd_header_is_named(tmp_path: Path) -> None:
+    header = b"IHDR" + (60_000).to_bytes(4, "big") * 2 + b"\x08\0\0\0\0"
+    png = b"\x89PNG\r\n\x1a\n\0\0\0\r" + header + zlib.crc32(header).to_bytes(4, "big") + bytes(40)
+    for color in ("red", "green", "blue", "yellow"):
+        (tmp_path / f"f_{color}.png").write_bytes(png)
+    with pytest.raises(ValueError, match=r"Field f: .*f_red\.png cannot be used"):
+        expected_fields(tmp_path)

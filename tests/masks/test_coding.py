@@ -85,3 +85,13 @@ def test_any_bytes_give_runs_that_fill_the_image_or_a_value_error(
         return
     assert (lengths >= 0).all()
     assert [part.sum() for part in np.split(lengths, np.cumsum(num_runs))[:-1]] == [num_pixels] * len(counts)
+
+
+def test_runs_whose_sum_passes_the_largest_number_are_refused() -> None:
+    # Written as differences, lengths rise to 2**48, and with more of them their sum comes round to any number.
+    step = 1 << 32
+    lengths = np.cumsum(np.full(100_000, step, dtype=np.int64))
+    runs = np.stack([lengths, lengths], axis=1).ravel()
+    (counts,) = runs_to_counts(runs, np.array([len(runs)]))
+    with pytest.raises(ValueError, match="a run of over 2147483648 px"):
+        runs_from_counts([counts], 100, ["forged"])

@@ -147,3 +147,11 @@ def test_real_masks(real_data: Path) -> None:
         ids, counts = encode_labels(labels)
         assert (ids.tolist(), counts) == one_by_one(labels)
         np.testing.assert_array_equal(paint_labels(ids, counts, *labels.shape), labels)
+
+
+@pytest.mark.parametrize("size", [(100_000, 100_000), (1, 40_000), (-1, 4)])
+def test_an_absurd_size_is_refused_before_memory_is_taken(size: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="at most 32768 px a side are painted"):
+        paint_labels([], [], *size)
+    with pytest.raises(ValueError, match="at most 32768 px a side are painted"):
+        decode_counts(b"0", *size)

@@ -188,3 +188,68 @@ def test_a_failed_save_leaves_the_old_model(
         "checkpoint.json",
         "model.safetensors",
     ]
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, '{"a":' * 200_000])
+def test_json_that_is_nested_without_end(folder: Path, text: str) -> None:
+    (folder / "checkpoint.json").write_text(text)
+    with pytest.raises(ValueError, match=r"checkpoint\.json is not JSON"):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"model": []}, r"has '\[\]' as model, expected a dict"),
+        ({"weights_sha256": 3}, "as weights_sha256, expected a str"),
+        ({"thresholds": [0.5] * 19}, "as thresholds, expected a dict"),
+        ({"optional_channels": ["nowhere"]}, "describes no model of hpa_cells"),
+        ({"model": {}}, "describes no model of hpa_cells"),
+    ],
+)
+def test_entries_of_another_kind(folder: Path, changes: dict[str, object], found: str) -> None:
+    edit(folder, **changes)
+    with pytest.raises(ValueError, match=found):
+        load_checkpoint(folder)
+
+
+def edit_model(folder: Path, **changes: object) -> None:
+    model = json.loads((folder / "checkpoint.json").read_text())["model"]
+    edit(folder, model=model | changes)
+
+
+@pytest.mark.parametrize(
+    "name", ["hf-hub:timm/resnet18", "local-dir:/tmp", "hf_hub:a/b", "../resnet18", "https://x/y"]
+)
+def test_an_encoder_from_elsewhere_is_not_fetched(folder: Path, name: str) -> None:
+    edit_model(folder, encoder=name)
+    with pytest.raises(ValueError, match="timm has no network"):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    "option", ["checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"]
+)
+def test_no_option_of_the_encoder_reads_another_file(folder: Path, tmp_path: Path, option: str) -> None:
+    (tmp_path / "evil.pth").write_bytes(pickle.dumps(Harmful(tmp_path / "harm")))
+    edit_model(folder, encoder_options={option: str(tmp_path / "evil.pth")})
+    with pytest.raises(ValueError, match=f"has the option {option}, by which timm would read other files"):
+        load_checkpoint(folder)
+    assert not (tmp_path / "harm").exists()
+
+
+class Harmful:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_a_model_larger_than_its_weights_takes_no_memory(folder: Path) -> None:
+    # 3 x 3 filters of 100,000 by 100,000 channels have 360 GB.
+    edit_model(folder, encoder_options={"channels": [100_000] * 4, "stem_width": 4})
+    with pytest.raises(ValueError, match=r"model\.safetensors does not fit the model of checkpoint\.json"):
+        load_checkpoint(folder)

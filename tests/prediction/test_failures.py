@@ -7,7 +7,14 @@ import pandas as pd
 import pytest
 import torch
 
-from hpa_cells.prediction.failures import FAILURES_FILE, Attempt, Failure, at_stage, write_failures
+from hpa_cells.prediction.failures import (
+    FAILURES_FILE,
+    Attempt,
+    Failure,
+    at_stage,
+    read_failures,
+    write_failures,
+)
 
 
 @dataclass(frozen=True)
@@ -139,6 +146,16 @@ def test_the_file_of_failures(tmp_path: Path) -> None:
     rows = pd.read_csv(path)
     assert rows.columns.tolist() == ["field_id", "stage", "error"]
     assert [Failure(**row) for row in rows.to_dict("records")] == failures
+
+
+def test_no_text_of_the_file_is_run_by_a_spreadsheet(tmp_path: Path) -> None:
+    failures = [
+        Failure(field_id="=1+1", stage="find", error="-2+3 is no file"),
+        Failure(field_id="'b", stage="read", error="x"),
+    ]
+    text = write_failures(tmp_path, failures).read_text()
+    assert not any(cell.startswith(("=", "-")) for line in text.splitlines() for cell in line.split(","))
+    assert read_failures(tmp_path) == failures
 
 
 def test_without_failures_the_file_has_its_header_only(tmp_path: Path) -> None:

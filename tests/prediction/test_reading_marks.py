@@ -85,7 +85,9 @@ def test_what_is_merely_broken_is_left_to_the_run(sources: list[FieldSource]) ->
     assert read_apart([]) == []
 
 
-def test_a_field_that_is_not_read_in_time(sources: list[FieldSource], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_field_that_is_not_read_in_time(
+    sources: list[FieldSource], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "_PATIENCE_S", 0.01)
     [failure] = read_apart(sources[2:])
     assert (failure.field_id, failure.stage) == ("c", "survive")

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from hpa_cells.report import Failure, ReportSettings, write_report
+from hpa_cells.table import Column, Provenance
 
 SMALL = ReportSettings(field_px=128, tile_px=32, threshold=0.4)
 HOSTILE = "<script>alert('x')</script>&\"'"
@@ -28,12 +29,16 @@ class Outline(HTMLParser):
         self.open: list[str] = []
         self.tags: list[str] = []
         self.addresses: list[str] = []
+        self.names: list[str] = []
+        self.alternatives: list[str] = []
         self.words: list[str] = []
         self.feed(html)
         assert not self.open, self.open
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
+        self.names += [name for name, _ in attrs]
+        self.alternatives += [value or "" for name, value in attrs if name in ("alt", "title")]
         self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data")]
         if tag not in self.VOID:
             self.open.append(tag)
@@ -181,3 +186,48 @@ def test_fields_left_out_are_noted(world, tmp_path: Path) -> None:
     settings = ReportSettings(field_px=64, tile_px=16, skip_missing=True)
     html = write_report(world.table, world.sources[1:], tmp_path, settings=settings).page.read_text("utf-8")
     assert "1 of 3 fields count in the numbers, but their pictures were not given." in html
+
+
+def test_what_comes_from_a_table_is_text_too(world, tmp_path: Path) -> None:
+    settings = {HOSTILE: {"a": HOSTILE}, "list": [HOSTILE]}
+    provenance = Provenance(
+        version=HOSTILE, class_set="hpa2021", source=HOSTILE, weights_hash=HOSTILE, settings=settings
+    )
+    # Quotes end an attribute, and ampersands begin an entity: all that an id may have of them.
+    renamed = "a' onmouseover='alert(1)' &lt;b&gt; &quot;"
+    rename = {world.table.fields[Column.FIELD_ID].iloc[0]: renamed}
+    table = replace(
+        world.table,
+        provenance=provenance,
+        cells=world.table.cells.replace({Column.FIELD_ID: rename}),
+        fields=world.table.fields.replace({Column.FIELD_ID: rename}),
+    )
+    sources = [
+        replace(source, field_id=rename.get(source.field_id, source.field_id)) for source in world.sources
+    ]
+    html = write_report(table, sources, tmp_path, settings=replace(SMALL, title="t")).page.read_text("utf-8")
+    page = Outline(html)
+    assert "script" not in page.tags
+    assert not [name for name in page.names if name.startswith("on")]
+    assert any(word.strip() == renamed for word in page.words)
+    assert any(renamed in value for value in page.alternatives)
+    assert sum(HOSTILE in word for word in page.words) >= 4
+    assert (tmp_path / "overlays" / f"{renamed}.png").is_file()
+
+
+@pytest.mark.parametrize("field_id", ["../out", "/tmp/out", "a/b", "..", "nul", "a\x00b", "a\nb", "x" * 300])
+def test_an_id_of_a_table_leads_to_no_other_folder(world, tmp_path: Path, field_id: str) -> None:
+    fields = world.table.fields.assign(
+        **{Column.FIELD_ID: [field_id, *world.table.fields[Column.FIELD_ID][1:]]}
+    )
+    write_report(
+        replace(world.table, fields=fields),
+        world.sources,
+        tmp_path / "a" / "b",
+        settings=replace(SMALL, skip_missing=True),
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
+    assert not (
+        tmp_path / "a" / "b" / "overlays" / f"{world.table.fields[Column.FIELD_ID].iloc[0]}.png"
+    ).exists()

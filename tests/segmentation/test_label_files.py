@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hpa_cells.segmentation.label_files import read_labels
+from hpa_cells.types import Field
 
 LABELS = np.array([[0, 1, 2, 2], [300, 300, 0, 7], [0, 0, 65_535, 7]], dtype=np.int32)
 
@@ -87,3 +89,64 @@ def test_what_is_no_label_image(tmp_path: Path) -> None:
         np.savez(tmp_path / f"{name}.npz", values)
         with pytest.raises(ValueError, match=message):
             read_labels(tmp_path / f"{name}.npz")
+
+
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 3\n%%EndComments\n(%pipe%touch harm) (w) file\nshowpage\n%%EOF\n"
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_what_another_program_would_have_to_run_is_not_opened(tmp_path: Path, suffix: str) -> None:
+    # Pillow goes by the content, and has Ghostscript run a page of PostScript.
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(EPS)
+    with pytest.raises(ValueError, match=r"cannot be read \(cannot identify image file"):
+        read_labels(path)
+
+
+def npz(path: Path, *, shape: tuple[int, ...], dtype: str = "<i4") -> Path:
+    """An npz whose array has a header and next to nothing behind it."""
+    header = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("cells.npy", b"\x93NUMPY\x01\x00\x76\x00" + header.encode() + bytes(1000))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "found"),
+    [
+        ((100_000, 100_000), "<i4", "header says 100000 x 100000 px"),
+        ((1 << 40,), "<i4", "it holds an array of shape"),
+        ((4, 3), "<U1000000", "it holds values of 4000000 bytes each"),
+    ],
+)
+def test_an_npz_that_promises_too_much(
+    tmp_path: Path, shape: tuple[int, ...], dtype: str, found: str
+) -> None:
+    with pytest.raises(ValueError, match=found):
+        read_labels(npz(tmp_path / "a.npz", shape=shape, dtype=dtype))
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".png"])
+def test_an_image_of_another_size_than_its_field_is_not_unpacked(tmp_path: Path, suffix: str) -> None:
+    field = Field(field_id="f", image=np.zeros((4, 3, 4), np.uint8), pixel_size_um=0.08)
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".npz":
+        npz(path, shape=(20_000, 30_000))
+    else:
+        # The pixels are not there: who unpacks them fails in another way.
+        save(path, np.zeros((8, 9), np.uint8))
+        path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(
+        ValueError, match=r"has height x width \(\d+, \d+\), field f has \(3, 4\): segment the field"
+    ):
+        read_labels(path, field=field)
+
+
+def test_numbers_of_a_header_are_not_run(tmp_path: Path) -> None:
+    harm = tmp_path / "harm"
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        text = f"{{'descr': open({str(harm)!r}, 'w'), 'fortran_order': False, 'shape': (1, 1)}}\n".encode()
+        archive.writestr("cells.npy", b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)
+    with pytest.raises(ValueError, match="cannot be read"):
+        read_labels(tmp_path / "a.npz")
+    assert not harm.exists()

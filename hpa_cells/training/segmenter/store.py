@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import struct
+import tokenize
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,22 @@ from hpa_cells.atomic import replaced_on_success
 from hpa_cells.training.segmenter.training_field import TrainingField
 
 __all__ = ["read_training_field", "write_training_field"]
+
+# What NumPy raises on damaged files.
+_DAMAGE = (
+    *(
+        OSError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        LookupError,
+        EOFError,
+        MemoryError,
+        RuntimeError,
+        SystemError,
+    ),
+    *(struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
 
 
 def write_training_field(field: TrainingField, path: Path) -> None:
@@ -48,5 +67,5 @@ def read_training_field(path: Path) -> TrainingField:
                 .reshape(cells.shape)
                 .astype(np.bool_),
             )
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except _DAMAGE as error:
         raise ValueError(f"{path} is damaged ({error}): delete it, it is made again.") from error

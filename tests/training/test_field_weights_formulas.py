@@ -1,0 +1,25 @@
+"""Weights of fields whose ids a spreadsheet would run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from hpa_cells.commands.label_review import _write_weights
+from hpa_cells.training.field_weights import read_field_weights
+
+IDS = ["=1+1", "+a", "'a", "'=a", "b"]
+
+
+def test_a_review_is_read_back_with_its_ids(tmp_path: Path) -> None:
+    path = tmp_path / "weights.csv"
+    _write_weights(pd.DataFrame({"field_id": IDS, "weight": [0.1, 0.2, 0.3, 0.4, 0.5]}), path)
+    assert not [line for line in path.read_text().splitlines() if line.startswith(("=", "+"))]
+    assert read_field_weights(path, IDS) == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
+
+
+def test_a_file_written_by_hand(tmp_path: Path) -> None:
+    (tmp_path / "weights.csv").write_text("field_id,weight\n=1+1,0.1\n'a,0.3\n")
+    assert read_field_weights(tmp_path / "weights.csv", ["=1+1", "'a"]) == pytest.approx([0.1, 0.3])
