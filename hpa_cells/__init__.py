@@ -1,7 +1,8 @@
 """Where proteins are in single human cells, read from four-channel fields labelled only as a whole.
 
-The verbs of the ``hpa-cells`` program are functions here: `simulate`, `segment`, `train`, `predict`, `evaluate`,
-`calibrate`, `export`, `report` and `explore`. They are loaded on first use, so that importing the package stays fast.
+The verbs of the ``hpa-cells`` program are functions here: `simulate`, `segment`, `train`, `predict`, `merge`,
+`evaluate`, `calibrate`, `export`, `report` and `explore`. They are loaded on first use, so that importing the package
+stays fast.
 """
 
 from __future__ import annotations
@@ -13,7 +14,18 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_VERBS = ("simulate", "segment", "train", "predict", "evaluate", "calibrate", "export", "report", "explore")
+_VERBS = (
+    "simulate",
+    "segment",
+    "train",
+    "predict",
+    "merge",
+    "evaluate",
+    "calibrate",
+    "export",
+    "report",
+    "explore",
+)
 _PLACES = dict.fromkeys(_VERBS, "hpa_cells.commands.api") | {"read_table": "hpa_cells.table"}
 
 __all__ = ["__version__", *_PLACES]

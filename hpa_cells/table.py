@@ -26,7 +26,17 @@ from hpa_cells.classes import ClassSet, get_class_set
 from hpa_cells.parquet import read_parquet
 from hpa_cells.provenance import Provenance, read_provenance
 
-__all__ = ["CELL_COLUMNS", "FIELD_COLUMNS", "CellTable", "Column", "Provenance", "TableWriter", "read_table"]
+__all__ = [
+    "CELL_COLUMNS",
+    "FIELD_COLUMNS",
+    "CellTable",
+    "Column",
+    "Provenance",
+    "TableWriter",
+    "count_fields",
+    "field_shards",
+    "read_table",
+]
 
 log = logging.getLogger(__name__)
 
@@ -156,7 +166,7 @@ class TableWriter:
         self._under_way: Future[None] | None = None
         self._hold = sole_writer(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        shards = sorted(folder.glob("fields-*.parquet"))
+        shards = field_shards(folder)
         self._next_shard = 1 + max((_shard_number(path) for path in shards), default=-1)
         self.finished: frozenset[str] = frozenset()
         if shards:
@@ -255,7 +265,7 @@ def read_table(folder: Path | str) -> CellTable:
         If its shards come from different settings, or one is not a shard of a cell table.
     """
     folder = Path(folder)
-    paths = sorted(folder.glob("fields-*.parquet"))
+    paths = field_shards(folder)
     if not paths:
         raise FileNotFoundError(
             f"{folder} holds no cell table (fields-*.parquet): give the folder that `hpa-cells predict` "
@@ -279,6 +289,16 @@ def read_table(folder: Path | str) -> CellTable:
         class_set=get_class_set(provenance.class_set),
         provenance=provenance,
     )
+
+
+def field_shards(folder: Path) -> list[Path]:
+    """The files with the rows of finished fields, in the order in which they were written."""
+    return sorted(folder.glob("fields-*.parquet"))
+
+
+def count_fields(folder: Path) -> int:
+    """Number of finished fields of a table."""
+    return sum(pq.read_metadata(path.absolute()).num_rows for path in field_shards(folder))
 
 
 def _cells_beside(path: Path) -> Path:

@@ -16,9 +16,21 @@ import pandas as pd
 
 from hpa_cells.commands.grammar import quoted
 from hpa_cells.commands.settings import compose, refuse_misspelt, refuse_useless_out
+from hpa_cells.prediction.parts import Part
 from hpa_cells.table import read_table
 
-__all__ = ["calibrate", "evaluate", "explore", "export", "predict", "report", "segment", "simulate", "train"]
+__all__ = [
+    "calibrate",
+    "evaluate",
+    "explore",
+    "export",
+    "merge",
+    "predict",
+    "report",
+    "segment",
+    "simulate",
+    "train",
+]
 
 Setting: TypeAlias = "bool | int | float | str | Path | Sequence[Setting] | None"
 
@@ -84,6 +96,20 @@ def predict(
     >>> cells[["field_id", "cell_id", "p_nucleoli"]].head()  # doctest: +SKIP
     """
     _run("predict", settings | {"fields": fields, "model": model, "out": out}, overrides)
+    part = settings.get("part")
+    return read_table(Path(out) if part is None else Part.parse(str(part)).folder(Path(out))).cells
+
+
+def merge(*, out: Path | str, overrides: Sequence[str] = (), **settings: Setting) -> pd.DataFrame:
+    """Cells of all parts of a run, as `predict` gives them; also written to `out`.
+
+    Examples
+    --------
+    >>> predict(fields="data/sim/test", model="model", out="run", part="1/2")  # doctest: +SKIP
+    >>> predict(fields="data/sim/test", model="model", out="run", part="2/2")  # doctest: +SKIP
+    >>> cells = merge(out="run")  # doctest: +SKIP
+    """
+    _run("merge", settings | {"out": out}, overrides)
     return read_table(Path(out)).cells
 
 

@@ -29,6 +29,7 @@ VERBS = {
     "segment": "write the label images of cells and nuclei",
     "train": "learn single-cell locations from field labels",
     "predict": "write the cell table: masks and probabilities of every cell",
+    "merge": "join the parts of a prediction that several machines made",
     "evaluate": "score a cell table against a truth",
     "calibrate": "learn from a cell table and a truth what its scores mean",
     "export": "turn a cell table into a submission or another format",

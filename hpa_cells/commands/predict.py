@@ -31,6 +31,7 @@ from hpa_cells.prediction import (
     predict_fields,
     write_failures,
 )
+from hpa_cells.prediction.parts import Part
 from hpa_cells.table import Provenance, TableWriter
 
 __all__ = ["run"]
@@ -59,7 +60,8 @@ def run(cfg: DictConfig) -> None:
     FieldsFailedError
         If fields failed; all others are finished.
     """
-    out = Path(cfg.out)
+    part = None if cfg.part is None else Part.parse(str(cfg.part))
+    out = Path(cfg.out) if part is None else part.folder(Path(cfg.out))
     plain = to_settings(_PlainSettings, OmegaConf.masked_copy(cfg, list(_PlainSettings.__slots__)))
     settings = _settings(cfg, plain)
     segmenter, runner = instantiate(cfg.segmenter), instantiate(cfg.runner)
@@ -75,6 +77,9 @@ def run(cfg: DictConfig) -> None:
     else:
         log.info("The model sees squares of fields: no cell is looked for, the table has fields only.")
     sources, problems = scan_fields(cfg.fields, optional=optional)
+    if part is not None:
+        sources = [each for each in sources if part.has(each.field_id)]
+        problems = [each for each in problems if part.has(each.field_id)]
     failures = [Failure(field_id=each.field_id, stage="find", error=each.message) for each in problems]
 
     provenance = _provenance(cfg, settings, models)
@@ -98,6 +103,8 @@ def run(cfg: DictConfig) -> None:
                 follow("predict", outcomes, failures, num_fields=len(readable), times=times)
         finally:
             write_failures(out, failures)
+    if part is not None:
+        part.finish(Path(cfg.out))
     refuse_failures(out, failures, num_fields=len(sources) + len(problems))
     log.info("%s: %d fields", out, len(sources))
 
