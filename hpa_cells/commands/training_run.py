@@ -90,18 +90,6 @@ def training_device(cfg: DictConfig) -> torch.device:
     return pick_device(names.get(cfg.trainer.accelerator, "auto"))
 
 
-def _precision(cfg: DictConfig) -> str:
-    """The precision in Lightning's words; ours is ``fastest``."""
-    import torch
-
-    if cfg.trainer.precision != "fastest":
-        return str(cfg.trainer.precision)
-    if training_device(cfg).type == "cuda":
-        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
-    # A processor without the instructions imitates them, and takes ten times as long as in 32 bits.
-    return "bf16-mixed" if torch.cpu._is_amx_tile_supported() else "32-true"
-
-
 def build_trainer(cfg: DictConfig, folder: RunFolder) -> Trainer:
     """The trainer with its callbacks and loggers; it saves its state on Ctrl-C.
 
@@ -127,7 +115,6 @@ def build_trainer(cfg: DictConfig, folder: RunFolder) -> Trainer:
         callbacks = [each for each in callbacks if not isinstance(each, LearningRateMonitor)]
     trainer: Trainer = instantiate(
         cfg.trainer,
-        precision=_precision(cfg),
         callbacks=[
             *callbacks,
             FinalValidation(),
