@@ -32,18 +32,23 @@ types: install
 check: lint types test
 
 # The main job, end to end, on simulated fields: three models that differ only in what they learn from, and that of the package,
-# read the same masks.
+# read the same masks. The cells of training fields are found once for the two that learn from labels of fields; the third
+# has the true ones.
 demo: install
 	$(HPA) simulate out=$(DEMO)/fields recipe=demo fields=200 test_fields=60 recipe.seed=$(SEED)
-	$(HPA) segment out=$(DEMO)/masks fields=$(DEMO)/fields/test
+	for part in train test; do \
+		$(HPA) segment out=$(DEMO)/masks/$$part fields=$(DEMO)/fields/$$part || exit 1; \
+	done
 	for method in naive second_round oracle; do \
-		$(HPA) train out=$(DEMO)/models/$$method experiment=demo_$$method data.root=$(DEMO)/fields \
+		masks="segmenter=precomputed segmenter.folder=$(DEMO)/masks/train"; \
+		if [ $$method = oracle ]; then masks=; fi; \
+		$(HPA) train out=$(DEMO)/models/$$method experiment=demo_$$method data.root=$(DEMO)/fields $$masks \
 			crop_store=$(DEMO)/crops embedding_store=$(DEMO)/embeddings seed=$(SEED) && \
 		$(HPA) predict out=$(DEMO)/runs/$$method model=$(DEMO)/models/$$method fields=$(DEMO)/fields/test \
-			segmenter=precomputed segmenter.folder=$(DEMO)/masks || exit 1; \
+			segmenter=precomputed segmenter.folder=$(DEMO)/masks/test || exit 1; \
 	done
 	$(HPA) predict out=$(DEMO)/runs/shipped model=shipped fields=$(DEMO)/fields/test \
-		segmenter=precomputed segmenter.folder=$(DEMO)/masks
+		segmenter=precomputed segmenter.folder=$(DEMO)/masks/test
 	$(HPA) export out=$(DEMO)/submission.csv table=$(DEMO)/runs/second_round format=kaggle2021
 	$(HPA) report out=$(DEMO)/report table=$(DEMO)/runs/second_round fields=$(DEMO)/fields/test \
 		truth=$(DEMO)/fields/truth_test
