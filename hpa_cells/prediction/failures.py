@@ -16,7 +16,7 @@ from hpa_cells.atomic import replaced_on_success
 from hpa_cells.prediction.memory import is_out_of_memory
 from hpa_cells.spreadsheet import guarded, plain_text
 
-__all__ = ["FAILURES_FILE", "Attempt", "Failure", "at_stage", "read_failures", "write_failures"]
+__all__ = ["FAILURES_FILE", "Attempt", "Failure", "OfField", "at_stage", "read_failures", "write_failures"]
 
 log = logging.getLogger(__name__)
 
@@ -28,12 +28,16 @@ FAILURES_FILE = "failures.csv"
 _FIELD_ERRORS = (OSError, ValueError, TypeError, ArithmeticError, MemoryError, cv2.error)
 
 
-class _OfField(Protocol):
+class OfField(Protocol):
+    """Whatever is of one field."""
+
     @property
-    def field_id(self) -> str: ...
+    def field_id(self) -> str:
+        """The field's name."""
+        ...
 
 
-T = TypeVar("T", bound=_OfField)
+T = TypeVar("T", bound=OfField)
 R = TypeVar("R")
 
 

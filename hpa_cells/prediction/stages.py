@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -34,7 +34,7 @@ from hpa_cells.cells import (
 from hpa_cells.fields import FieldSource, read_field
 from hpa_cells.models import Ensemble
 from hpa_cells.prediction.conveyor import Ended, Stage
-from hpa_cells.prediction.failures import Attempt, Failure, at_stage
+from hpa_cells.prediction.failures import Attempt, Failure, OfField, at_stage
 from hpa_cells.prediction.reading_marks import ReadingMarks
 from hpa_cells.prediction.scoring import CellPixels, score_cells
 from hpa_cells.prediction.settings import PredictionSettings
@@ -46,12 +46,7 @@ from hpa_cells.types import CellScores, Field, Segmentation
 __all__ = ["FieldRows", "prediction_stages", "segmentation_stages"]
 
 
-class _OfField(Protocol):
-    @property
-    def field_id(self) -> str: ...
-
-
-T = TypeVar("T", bound=_OfField)
+T = TypeVar("T", bound=OfField)
 R = TypeVar("R")
 
 
