@@ -25,6 +25,7 @@ COMPLETE = {
     "export": ["table=T"],
     "report": ["table=T", "fields=F"],
     "explore": ["fields=F"],
+    "merge": [],
 }
 
 
