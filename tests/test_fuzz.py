@@ -25,8 +25,6 @@ finally:
     sys.path.pop(0)
 
 # Runs of a reader for its share; the readers of models build one in each.
-
-
 RUNS_OF_SHARE, MOST_RUNS, LEAST_RUNS = 4, 200, 8
 
 
