@@ -33,7 +33,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
-from hpa_cells.cells import cell_rows, field_row
+from hpa_cells.cells import cell_rows, field_row, mask_rows
 from hpa_cells.fields import merge_label_tables, read_label_table, write_label_table
 from hpa_cells.masks import paint_labels
 from hpa_cells.metrics import (
@@ -285,7 +285,8 @@ def move_labels(
         field_probabilities=np.array([size[column] for column in columns], dtype=np.float32),
         embeddings=np.zeros((len(found.cell_ids), 0), dtype=np.float32),
     )
-    writer.add(cells=cell_rows(found, scores), field_row=field_row(found, scores))
+    masks = mask_rows(found)
+    writer.add(cells=cell_rows(masks, scores), field_row=field_row(masks, scores))
 
 
 def train(places: Places, name: str, seed: int, settings: list[str]) -> None:

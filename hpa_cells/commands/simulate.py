@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from hpa_cells import __version__
 from hpa_cells.atomic import replaced_on_success
-from hpa_cells.cells import cell_rows, field_row
+from hpa_cells.cells import cell_rows, field_row, mask_rows
 from hpa_cells.classes import ClassSet
 from hpa_cells.commands.progress import field_progress
 from hpa_cells.commands.settings import to_settings
@@ -128,7 +128,8 @@ def _make_field(
     write_field(simulated.field, folder)
     labels = np.vstack([simulated.cell_labels, simulated.field_labels])
     truth = _truth(simulated, _in_classes(class_set, labels, recipe, index), class_set)
-    return cell_rows(simulated.segmentation, truth), field_row(simulated.segmentation, truth)
+    masks = mask_rows(simulated.segmentation)
+    return cell_rows(masks, truth), field_row(masks, truth)
 
 
 def _in_classes(
