@@ -7,7 +7,6 @@ its own first.
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from threading import Lock
 from types import TracebackType
 
 from hpa_cells.fields import FieldSource, read_field
@@ -43,15 +43,16 @@ class ReadingMarks:
         self._path = folder / _FILE
         self._free: SimpleQueue[int] = SimpleQueue()
         self._new = count()
+        self._lock = Lock()
 
     def __enter__(self) -> ReadingMarks:
-        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
+        self._file = self._path.open("wb", buffering=0)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self._file)
+        self._file.close()
         self._path.unlink(missing_ok=True)
 
     @contextmanager
@@ -72,7 +73,9 @@ class ReadingMarks:
             return next(self._new)
 
     def _write(self, slot: int, field_id: str) -> None:
-        os.pwrite(self._file, field_id.encode().ljust(_SLOT_BYTES), slot * _SLOT_BYTES)
+        with self._lock:
+            self._file.seek(slot * _SLOT_BYTES)
+            self._file.write(field_id.encode().ljust(_SLOT_BYTES))
 
 
 def suspects(folder: Path) -> frozenset[str]:

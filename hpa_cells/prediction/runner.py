@@ -41,7 +41,10 @@ class LocalRunner:
     @property
     def num_threads(self) -> int:
         """Threads a stage."""
-        return self.workers or len(os.sched_getaffinity(0))
+        if self.workers is not None:
+            return self.workers
+        # Not all systems tell which cores a process may use.
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
     def run(self, items: Iterable[Any], stages: Sequence[Stage]) -> Iterator[Any]:
         """Outcomes of the items, in their order, see `convey`."""
