@@ -14,7 +14,6 @@ from omegaconf import DictConfig, OmegaConf
 from hpa_cells import __version__
 from hpa_cells.commands.outcomes import follow, refuse_failures
 from hpa_cells.commands.settings import to_settings
-from hpa_cells.commands.sudden_ends import marked_while_read
 from hpa_cells.fields import FieldSource, scan_fields
 from hpa_cells.models import Ensemble, load_models
 from hpa_cells.prediction import (
@@ -23,11 +22,12 @@ from hpa_cells.prediction import (
     Fusion,
     LearnedFusion,
     PredictionSettings,
+    ReadingMarks,
+    Runner,
     ScoreFusion,
     ScoringSettings,
     StageTimes,
     Symmetries,
-    pick_device,
     predict_fields,
     write_failures,
 )
@@ -64,10 +64,10 @@ def run(cfg: DictConfig) -> None:
     out = Path(cfg.out) if part is None else part.folder(Path(cfg.out))
     plain = to_settings(_PlainSettings, OmegaConf.masked_copy(cfg, list(_PlainSettings.__slots__)))
     settings = _settings(cfg, plain)
-    segmenter, runner = instantiate(cfg.segmenter), instantiate(cfg.runner)
+    segmenter = instantiate(cfg.segmenter)
+    runner: Runner = instantiate(cfg.runner)
     models = load_models(list(cfg.model) if OmegaConf.is_list(cfg.model) else cfg.model)
     for each in models.members:
-        each.model.to(pick_device(plain.device))
         if each.provenance.get("about"):
             log.warning("About the model: %s", each.provenance["about"])
     settings.fusion.check(models.class_set)
@@ -89,9 +89,9 @@ def run(cfg: DictConfig) -> None:
         todo = _unfinished(sources, writer)
         times = StageTimes()
         try:
-            with marked_while_read(out, todo, failures) as (readable, marks):
+            with ReadingMarks(out) as marks:
                 outcomes = predict_fields(
-                    readable,
+                    todo,
                     segmenter=segmenter,
                     models=models,
                     writer=writer,
@@ -100,7 +100,7 @@ def run(cfg: DictConfig) -> None:
                     times=times,
                     marks=marks,
                 )
-                follow("predict", outcomes, failures, num_fields=len(readable), times=times)
+                follow("predict", outcomes, failures, num_fields=len(todo), times=times)
         finally:
             write_failures(out, failures)
     if part is not None:
@@ -121,6 +121,7 @@ def _settings(cfg: DictConfig, plain: _PlainSettings) -> PredictionSettings:
         area_weight=to_settings(AreaWeight, cfg.area_weight),
         embeddings=plain.embeddings,
         segment_fields=plain.segment_fields,
+        device=plain.device,
     )
 
 

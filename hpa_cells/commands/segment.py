@@ -13,9 +13,15 @@ from omegaconf import DictConfig
 from hpa_cells import __version__
 from hpa_cells.atomic import replaced_on_success, sole_writer
 from hpa_cells.commands.outcomes import follow, refuse_failures
-from hpa_cells.commands.sudden_ends import marked_while_read
 from hpa_cells.fields import scan_fields
-from hpa_cells.prediction import Failure, LocalRunner, StageTimes, segmentation_stages, write_failures
+from hpa_cells.prediction import (
+    Failure,
+    ReadingMarks,
+    Runner,
+    StageTimes,
+    segmentation_stages,
+    write_failures,
+)
 from hpa_cells.segmentation import Segmenter, is_written, write_segmentation
 from hpa_cells.types import Field, Segmentation
 
@@ -36,12 +42,10 @@ def run(cfg: DictConfig) -> None:
     """
     out = Path(cfg.out)
     segmenter: Segmenter = instantiate(cfg.segmenter)
-    runner: LocalRunner = instantiate(cfg.runner)
+    runner: Runner = instantiate(cfg.runner)
     sources, problems = scan_fields(cfg.fields, optional=segmenter.optional_channels)
     failures = [Failure(field_id=each.field_id, stage="find", error=each.message) for each in problems]
     todo = [source for source in sources if not is_written(out, source.field_id)]
-    if todo:
-        segmenter.prepare()
     with sole_writer(out):
         _claim(out, cfg)
         if len(todo) < len(sources):
@@ -49,18 +53,17 @@ def run(cfg: DictConfig) -> None:
 
         times = StageTimes()
         try:
-            with marked_while_read(out, todo, failures) as (readable, marks):
-                stages = segmentation_stages(
+            with ReadingMarks(out) as marks:
+                way = partial(
+                    segmentation_stages,
                     segmenter,
                     partial(_write, out),
                     pixel_size_um=cfg.pixel_size_um,
                     num_fields=cfg.segment_fields,
-                    num_threads=runner.num_threads,
-                    times=times,
                     marks=marks,
                 )
-                outcomes = runner.run(readable, stages)
-                follow("segment", outcomes, failures, num_fields=len(readable), times=times)
+                outcomes = runner.run(todo, way, times=times) if todo else []
+                follow("segment", outcomes, failures, num_fields=len(todo), times=times)
         finally:
             write_failures(out, failures)
     refuse_failures(out, failures, num_fields=len(sources) + len(problems))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from hpa_cells.classes import ClassSet
@@ -79,6 +80,16 @@ class Ensemble:
     def sees_cells(self) -> bool:
         """Whether any member does: without, no cells need to be found, and no answers about cells are given."""
         return any(each.model.settings.view != "squares" for each in self.members)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the members are; of one that is elsewhere than the first nothing is said."""
+        return next(self.members[0].model.parameters()).device
+
+    def to(self, device: torch.device) -> None:
+        """Bring all members to a device."""
+        for each in self.members:
+            each.model.to(device)
 
     def _kinds(self, view: str) -> list[dict[str, Any]]:
         """The settings of the view, of each member that has it."""

@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from hpa_cells.prediction.fusion import AreaWeight, Fusion, ScoreFusion
     from hpa_cells.prediction.learned_fusion import LearnedFusion
     from hpa_cells.prediction.pipeline import Finished, predict_fields
-    from hpa_cells.prediction.reading_marks import ReadingMarks, read_apart, suspects
-    from hpa_cells.prediction.runner import LocalRunner
+    from hpa_cells.prediction.ray_runner import RayRunner
+    from hpa_cells.prediction.reading_marks import ReadingMarks
+    from hpa_cells.prediction.runner import LocalRunner, Runner, Way
     from hpa_cells.prediction.scores_file import read_learned_fusion
     from hpa_cells.prediction.scoring import (
         CellPixels,
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
         score_cells,
         score_crops,
     )
+    from hpa_cells.prediction.segmenting import segmentation_stages
     from hpa_cells.prediction.settings import PredictionSettings
     from hpa_cells.prediction.stage_times import StageTimes
-    from hpa_cells.prediction.stages import segmentation_stages
     from hpa_cells.prediction.thresholds import FixedThresholds, RatioThresholds, TunedThresholds
     from hpa_cells.prediction.tta import Symmetries
 
@@ -38,20 +39,21 @@ __all__ = [
     "LocalRunner",
     "PredictionSettings",
     "RatioThresholds",
+    "RayRunner",
     "ReadingMarks",
+    "Runner",
     "ScoreFusion",
     "ScoringSettings",
     "StageTimes",
     "Symmetries",
     "TunedThresholds",
+    "Way",
     "pick_device",
     "predict_fields",
-    "read_apart",
     "read_learned_fusion",
     "score_cells",
     "score_crops",
     "segmentation_stages",
-    "suspects",
     "write_failures",
 ]
 
@@ -67,20 +69,21 @@ _MODULES = {
     "LocalRunner": "runner",
     "PredictionSettings": "settings",
     "RatioThresholds": "thresholds",
+    "RayRunner": "ray_runner",
     "ReadingMarks": "reading_marks",
+    "Runner": "runner",
     "ScoreFusion": "fusion",
     "ScoringSettings": "scoring",
     "StageTimes": "stage_times",
     "Symmetries": "tta",
     "TunedThresholds": "thresholds",
+    "Way": "runner",
     "pick_device": "scoring",
     "predict_fields": "pipeline",
-    "read_apart": "reading_marks",
     "read_learned_fusion": "scores_file",
     "score_cells": "scoring",
     "score_crops": "scoring",
-    "segmentation_stages": "stages",
-    "suspects": "reading_marks",
+    "segmentation_stages": "segmenting",
     "write_failures": "failures",
 }
 

@@ -52,6 +52,10 @@ class Stage:
         Size of an item.
     time
         Counts while it works.
+    prepare
+        To be called once, before any work, by whoever runs the stage: loads what the work needs.
+    is_network
+        Whether it is the work of a network, at home on a GPU.
     """
 
     name: str
@@ -60,6 +64,8 @@ class Stage:
     batch_size: int = 1
     size_of: Callable[[Any], int] = lambda _: 1
     time: StageTime = field(default_factory=StageTime)
+    prepare: Callable[[], object] = lambda: None
+    is_network: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,20 +3,21 @@
     sources -> [read -> segment -> outline -> score -> join] -> table
 
 The stages run at once, each on another field, in threads of the runner; shards of the table are written behind them.
-At any moment the fields under way (`LocalRunner.fields_under_way`) and two shards of rows are in memory, however many
-fields there are.
+At any moment the fields under way (with `LocalRunner` its `fields_under_way`) and two shards of rows are in memory,
+however many fields there are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from hpa_cells.fields import FieldSource
 from hpa_cells.models import Ensemble
 from hpa_cells.prediction.failures import Failure
 from hpa_cells.prediction.reading_marks import ReadingMarks
-from hpa_cells.prediction.runner import LocalRunner
+from hpa_cells.prediction.runner import Runner
 from hpa_cells.prediction.settings import PredictionSettings
 from hpa_cells.prediction.stage_times import StageTimes
 from hpa_cells.prediction.stages import prediction_stages
@@ -41,7 +42,7 @@ def predict_fields(
     models: Ensemble,
     writer: TableWriter,
     settings: PredictionSettings,
-    runner: LocalRunner,
+    runner: Runner,
     times: StageTimes | None = None,
     marks: ReadingMarks | None = None,
 ) -> Iterator[Finished | Failure]:
@@ -58,7 +59,7 @@ def predict_fields(
         Finds their cells; it is called from the threads of the runner, several at once, and not at all if no model
         sees cells.
     models
-        One or more models, on the device where they shall run.
+        One or more models.
     writer
         Where the rows go.
     settings
@@ -84,17 +85,10 @@ def predict_fields(
     """
     settings.fusion.check(models.class_set)
     todo = [source for source in sources if source.field_id not in writer.finished]
-    if todo and models.sees_cells:
-        segmenter.prepare()
-    stages = prediction_stages(
-        segmenter,
-        models,
-        settings,
-        num_threads=runner.num_threads,
-        times=StageTimes() if times is None else times,
-        marks=marks,
-    )
-    for outcome in runner.run(todo, stages):
+    if not todo:
+        return
+    way = partial(prediction_stages, segmenter, models, settings, marks=marks)
+    for outcome in runner.run(todo, way, times=StageTimes() if times is None else times):
         if isinstance(outcome, Failure):
             yield outcome
             continue

@@ -6,15 +6,32 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 
 from hpa_cells.prediction.conveyor import Stage, convey
+from hpa_cells.prediction.stage_times import StageTimes
 
-__all__ = ["LocalRunner"]
+__all__ = ["LocalRunner", "Runner", "Way"]
 
 _FIELDS_A_GPU = 16
+
+
+class Way(Protocol):
+    """Makes the stages of a way, where they shall run: it can be pickled, they need not."""
+
+    def __call__(self, *, num_threads: int, times: StageTimes) -> list[Stage]:
+        """The stages, with so many threads each that works on a CPU; they count in `times`."""
+        ...
+
+
+class Runner(Protocol):
+    """Brings items through the stages of a way."""
+
+    def run(self, items: Sequence[Any], way: Way, *, times: StageTimes) -> Iterator[Any]:
+        """Outcomes of the items, in their order, see `convey`; what the stages need is loaded first."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,8 +63,11 @@ class LocalRunner:
         # Not all systems tell which cores a process may use.
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-    def run(self, items: Iterable[Any], stages: Sequence[Stage]) -> Iterator[Any]:
-        """Outcomes of the items, in their order, see `convey`."""
+    def run(self, items: Iterable[Any], way: Way, *, times: StageTimes) -> Iterator[Any]:
+        """Outcomes of the items, in their order, see `convey`; what the stages need is loaded first."""
+        stages = way(num_threads=self.num_threads, times=times)
+        for stage in stages:
+            stage.prepare()
         with _one_core_a_thread():
             yield from convey(items, stages, num_under_way=self._num_under_way(stages))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from hpa_cells.prediction.fusion import AreaWeight, Fusion, ScoreFusion
-from hpa_cells.prediction.scoring import ScoringSettings
+from hpa_cells.prediction.scoring import ScoringSettings, pick_device
 
 __all__ = ["PredictionSettings"]
 
@@ -28,6 +28,8 @@ class PredictionSettings:
         Whether the table carries the embedding of each cell.
     segment_fields
         Number of fields that a segmenter's network sees at once on a GPU: memory and speed, hardly the result.
+    device
+        Where the models score, see `hpa_cells.prediction.pick_device`; None for where they are.
     """
 
     pixel_size_um: float | None = None
@@ -36,9 +38,13 @@ class PredictionSettings:
     area_weight: AreaWeight = field(default_factory=AreaWeight)
     embeddings: bool = True
     segment_fields: int = 8
+    device: str | None = None
 
     def __post_init__(self) -> None:
         if self.pixel_size_um is not None and not self.pixel_size_um > 0:
             raise ValueError(f"pixel_size_um is {self.pixel_size_um}: give a positive number of um, or null.")
         if self.segment_fields < 1:
             raise ValueError(f"segment_fields is {self.segment_fields}: give at least 1.")
+        if self.device is not None:
+            # Says what is wrong with it.
+            pick_device(self.device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -38,7 +38,10 @@ class StageTime:
         """Add what the block takes, unless it fails."""
         wall_s, cpu_s = time.perf_counter(), time.thread_time()
         yield
-        wall_s, cpu_s = time.perf_counter() - wall_s, time.thread_time() - cpu_s
+        self.add(time.perf_counter() - wall_s, time.thread_time() - cpu_s, num_items)
+
+    def add(self, wall_s: float, cpu_s: float, num_items: int) -> None:
+        """Add work that was done."""
         with self._lock:
             self.wall_s += wall_s
             self.cpu_s += cpu_s
@@ -58,6 +61,16 @@ class StageTimes(dict[str, StageTime]):
         time_of = self.setdefault(name, StageTime())
         time_of.num_threads = num_threads
         return time_of
+
+    @property
+    def amounts(self) -> dict[str, tuple[float, float, int]]:
+        """What `add` takes: seconds, seconds of a core and number of items of each stage."""
+        return {name: (each.wall_s, each.cpu_s, each.num_items) for name, each in self.items()}
+
+    def add(self, amounts: Mapping[str, tuple[float, float, int]]) -> None:
+        """Add work that was done elsewhere."""
+        for name, amount in amounts.items():
+            self.setdefault(name, StageTime()).add(*amount)
 
     @property
     def limit(self) -> str | None:

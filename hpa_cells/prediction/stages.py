@@ -3,17 +3,15 @@
     FieldSource -> read -> segment -> outline -> score -> join -> FieldRows
 
 What a stage hands on is small where many wait: pixels go as soon as they have been seen, label images as soon as their
-masks are encoded. On a CPU every field goes through the networks alone, so that its numbers are the same, to the last
-bit, whatever other fields there are; on a GPU as many together as wait.
+masks are encoded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,23 +29,19 @@ from hpa_cells.cells import (
     measure_cells,
     view_field,
 )
-from hpa_cells.fields import FieldSource, read_field
 from hpa_cells.models import Ensemble
-from hpa_cells.prediction.conveyor import Ended, Stage
-from hpa_cells.prediction.failures import Attempt, Failure, OfField, at_stage
+from hpa_cells.prediction.conveyor import Stage
+from hpa_cells.prediction.failures import at_stage
 from hpa_cells.prediction.reading_marks import ReadingMarks
-from hpa_cells.prediction.scoring import CellPixels, score_cells
+from hpa_cells.prediction.scoring import CellPixels, pick_device, score_cells
+from hpa_cells.prediction.segmenting import make_stage, segmentation_stages
 from hpa_cells.prediction.settings import PredictionSettings
 from hpa_cells.prediction.stage_times import StageTimes
-from hpa_cells.segmentation import NetworkSegmenter, Segmenter
+from hpa_cells.segmentation import Segmenter
 from hpa_cells.table import Column
 from hpa_cells.types import CellScores, Field, Segmentation
 
-__all__ = ["FieldRows", "prediction_stages", "segmentation_stages"]
-
-
-T = TypeVar("T", bound=OfField)
-R = TypeVar("R")
+__all__ = ["FieldRows", "prediction_stages"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,18 +50,6 @@ class FieldRows:
 
     cells: pd.DataFrame
     field: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _Image:
-    """A field, with what a segmenter's network sees of it, or has found in it."""
-
-    field: Field
-    of_network: Any = None
-
-    @property
-    def field_id(self) -> str:
-        return self.field.field_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,159 +78,47 @@ class _Scored:
         return self.masks.field_id
 
 
-def segmentation_stages(
-    segmenter: Segmenter,
-    finish: Callable[[Field, Segmentation], R],
-    *,
-    pixel_size_um: float | None,
-    num_fields: int,
-    num_threads: int,
-    times: StageTimes,
-    marks: ReadingMarks | None = None,
-) -> list[Stage]:
-    """From `FieldSource` to what `finish` makes of a field and its cells.
-
-    Parameters
-    ----------
-    segmenter
-        Prepared.
-    finish
-        Called from several threads; its errors are faults of the program, but for those `at_stage`.
-    pixel_size_um
-        Side of a pixel where a file does not say, in um; None for the rule of `hpa_cells.fields.read_field`.
-    num_fields
-        Number of fields a network on a GPU sees at once.
-    num_threads
-        Threads of a stage that works on a CPU.
-    times
-        Where the stages count.
-    marks
-        Where is marked what is being read.
-    """
-    add = partial(_stage, times=times, num_threads=num_threads)
-    read = partial(_read, pixel_size_um=pixel_size_um, marks=marks)
-    if not isinstance(segmenter, NetworkSegmenter):
-        return [
-            add("read", partial(read, see=_nothing)),
-            add("outline", partial(_outline, find=partial(_segment, segmenter), finish=finish)),
-        ]
-    return [
-        add("read", partial(read, see=segmenter.see)),
-        add(
-            "segment", partial(_infer, segmenter.infer), gpu_batch=num_fields if segmenter.is_on_gpu else None
-        ),
-        add("outline", partial(_outline, find=segmenter.find, finish=finish)),
-    ]
-
-
 def prediction_stages(
     segmenter: Segmenter,
     models: Ensemble,
     settings: PredictionSettings,
     *,
+    marks: ReadingMarks | None = None,
     num_threads: int,
     times: StageTimes,
-    marks: ReadingMarks | None = None,
 ) -> list[Stage]:
     """From `FieldSource` to `FieldRows`; see `segmentation_stages`.
 
     Where no model sees cells, none are looked for.
     """
+    device = models.device if settings.device is None else pick_device(settings.device)
     show = partial(
         _show,
         crops=None if models.crop_settings is None else CropSettings(**models.crop_settings),
         view=None if models.field_settings is None else FieldViewSettings(**models.field_settings),
         squares=None if models.square_settings is None else SquareSettings(**models.square_settings),
     )
-    is_on_gpu = next(models.members[0].model.parameters()).device.type != "cpu"
-    add = partial(_stage, times=times, num_threads=num_threads)
+    add = partial(make_stage, times=times, num_threads=num_threads)
     return [
         *segmentation_stages(
             segmenter if models.sees_cells else _NoCells(),
             show,
             pixel_size_um=settings.pixel_size_um,
             num_fields=settings.segment_fields,
+            marks=marks,
             num_threads=num_threads,
             times=times,
-            marks=marks,
         ),
         add(
             "score",
             partial(_score, models=models, settings=settings),
-            gpu_batch=settings.scoring.batch_cells if is_on_gpu else None,
+            prepare=partial(models.to, device),
+            is_network=True,
+            gpu_batch=settings.scoring.batch_cells if device.type != "cpu" else None,
             size_of=lambda cells: max(1, cells.num_seen),
         ),
         add("join", partial(_join, settings=settings)),
     ]
-
-
-def _stage(
-    name: str,
-    function: Callable[[Sequence[T]], Sequence[R]],
-    *,
-    times: StageTimes,
-    num_threads: int,
-    gpu_batch: int | None = None,
-    size_of: Callable[[T], int] = lambda _: 1,
-) -> Stage:
-    """Stage in which guilty fields end as a `Failure`; on a GPU one batch at a time, on a CPU single fields."""
-    return Stage(
-        name=name,
-        work=partial(_attempted, Attempt(function)),
-        num_threads=num_threads if gpu_batch is None else 1,
-        batch_size=gpu_batch or 1,
-        size_of=size_of,
-        time=times.of(name, num_threads if gpu_batch is None else 1),
-    )
-
-
-def _attempted(attempt: Attempt[T, R], items: Sequence[T]) -> list[R | Ended]:
-    return [Ended(each) if isinstance(each, Failure) else each for each in attempt(items)]
-
-
-def _read(
-    sources: Sequence[FieldSource],
-    *,
-    pixel_size_um: float | None,
-    marks: ReadingMarks | None,
-    see: Callable[[Field], Any],
-) -> list[_Image]:
-    images = []
-    for source in sources:
-        with at_stage("read"), marks.reading(source.field_id) if marks is not None else nullcontext():
-            field = read_field(source, pixel_size_um=pixel_size_um)
-        with at_stage("segment"):
-            images.append(_Image(field, see(field)))
-    return images
-
-
-def _nothing(_: Field) -> None:
-    """What is seen by no network."""
-
-
-def _infer(infer: Callable[[Sequence[Any]], list[Any]], images: Sequence[_Image]) -> list[_Image]:
-    with at_stage("segment"):
-        found = infer([image.of_network for image in images])
-    return [_Image(image.field, each) for image, each in zip(images, found, strict=True)]
-
-
-def _outline(
-    images: Sequence[_Image],
-    *,
-    find: Callable[[Field, Any], Segmentation],
-    finish: Callable[[Field, Segmentation], R],
-) -> list[R]:
-    outlined = []
-    for image in images:
-        with at_stage("segment"):
-            segmentation = find(image.field, image.of_network)
-        outlined.append(finish(image.field, segmentation))
-    return outlined
-
-
-def _segment(segmenter: Segmenter, field: Field, _: None) -> Segmentation:
-    [segmentation] = segmenter.segment([field])
-    return segmentation
 
 
 class _NoCells:

@@ -207,17 +207,17 @@ def test_two_files_for_one_channel(predict: Program, small_world: Any, tmp_path:
 
 _INTERRUPTED = """
 import os, signal, sys
-import hpa_cells.prediction.stages as stages
+import hpa_cells.prediction.segmenting as segmenting
 from hpa_cells.commands.app import main
 
-read_field = stages.read_field
+read_field = segmenting.read_field
 
 def read_and_press_ctrl_c(source, **settings):
     if source.field_id == "f3":
         os.kill(os.getpid(), int(os.environ["SIGNAL"]))
     return read_field(source, **settings)
 
-stages.read_field = read_and_press_ctrl_c
+segmenting.read_field = read_and_press_ctrl_c
 main()
 """
 

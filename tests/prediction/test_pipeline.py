@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import hpa_cells.prediction.segmenting
 import hpa_cells.prediction.stages
 from hpa_cells.cells import CropSettings, cell_rows, crop_cells, field_row
 from hpa_cells.classes import get_class_set
@@ -140,7 +141,7 @@ def test_finished_fields_are_not_read_again(
         read.append(source.field_id)
         return read_field(source, **settings)
 
-    monkeypatch.setattr(hpa_cells.prediction.stages, "read_field", spy)
+    monkeypatch.setattr(hpa_cells.prediction.segmenting, "read_field", spy)
     outcomes, table = predict()
     assert sorted(read) == ["f3", "f4"]
     assert [each.field_id for each in outcomes] == ["f3", "f4"]
@@ -269,7 +270,7 @@ def test_few_fields_are_in_memory(
         read.append(source.field_id)
         return read_field(source, **settings)
 
-    monkeypatch.setattr(hpa_cells.prediction.stages, "read_field", spy)
+    monkeypatch.setattr(hpa_cells.prediction.segmenting, "read_field", spy)
     with TableWriter(tmp_path / "run", provenance=PROVENANCE) as writer:
         outcomes = predict_fields(
             find_fields(folder),

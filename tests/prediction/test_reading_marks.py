@@ -1,7 +1,7 @@
+import pickle
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -9,106 +9,105 @@ import numpy as np
 import pytest
 
 from hpa_cells.fields import FieldSource, find_fields, write_field
-from hpa_cells.prediction import Failure, ReadingMarks, read_apart, suspects, write_failures
+from hpa_cells.prediction import ReadingMarks
 from hpa_cells.prediction import reading_marks as module
+from hpa_cells.prediction.reading_marks import FatalFieldError
 from hpa_cells.types import Field
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from hpa_cells.fields import find_fields
 from hpa_cells.prediction import ReadingMarks
 
-with ReadingMarks(Path(sys.argv[1])) as marks:
-    with marks.reading("done"):
+a, b, c = find_fields(Path(sys.argv[1]))
+with ReadingMarks(Path(sys.argv[2])) as marks:
+    with marks.reading(a):
         pass
-    with marks.reading("being read"), marks.reading("grün"):
+    with marks.reading(b), marks.reading(c):
         os.kill(os.getpid(), signal.SIGKILL)
 """
-
-
-def test_what_was_being_read_at_a_sudden_end(tmp_path: Path) -> None:
-    assert suspects(tmp_path) == frozenset()
-    subprocess.run([sys.executable, "-c", KILLED, tmp_path], check=False)
-    assert suspects(tmp_path) == {"being read", "grün"}
-    with ReadingMarks(tmp_path):
-        assert suspects(tmp_path) == frozenset()
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_nothing_stays_after_another_end(tmp_path: Path, error: type[BaseException]) -> None:
-    with pytest.raises(error), ReadingMarks(tmp_path) as marks, marks.reading("a"):
-        raise error
-    assert suspects(tmp_path) == frozenset()
-
-
-def test_threads_have_marks_of_their_own(tmp_path: Path) -> None:
-    together = threading.Barrier(8, timeout=20)
-    seen: list[frozenset[str]] = []
-
-    def read(number: int) -> None:
-        for round_ in range(5):
-            with marks.reading(f"{number}-{round_}"):
-                together.wait()
-                seen.append(suspects(tmp_path))
-                together.wait()
-
-    with ReadingMarks(tmp_path) as marks:
-        threads = [threading.Thread(target=read, args=(number,)) for number in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert (tmp_path / ".reading").stat().st_size == 8 * 256
-    expected = [{f"{number}-{round_}" for number in range(8)} for round_ in range(5)]
-    assert all(each in expected for each in seen)
-    assert len(seen) == 40
-
-
-def test_a_field_that_ended_a_run_stays_suspect(tmp_path: Path) -> None:
-    fatal = Failure(field_id="a", stage="survive", error="x")
-    write_failures(tmp_path, [fatal, Failure(field_id="b", stage="read", error="y")])
-    assert suspects(tmp_path) == {"a"}
 
 
 @pytest.fixture
 def sources(tmp_path: Path) -> list[FieldSource]:
     image = np.zeros((4, 8, 8), dtype=np.uint8)
-    for name in "abc":
+    for name in ("a", "b", "grün"):
         write_field(Field(field_id=name, image=image, pixel_size_um=0.5), tmp_path / "fields")
     (tmp_path / "fields" / "b_red.png").write_bytes(b"no image")
     return find_fields(tmp_path / "fields")
 
 
-def test_what_is_merely_broken_is_left_to_the_run(sources: list[FieldSource]) -> None:
-    assert read_apart(sources) == []
-    assert read_apart([]) == []
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    (tmp_path / "out").mkdir()
+    return tmp_path / "out"
 
 
-def test_a_field_that_is_not_read_in_time(
-    sources: list[FieldSource], monkeypatch: pytest.MonkeyPatch
+def marked(out: Path) -> set[str]:
+    return {path.name for path in out.glob(".reading/*")}
+
+
+def test_what_was_being_read_at_a_sudden_end_is_read_apart_first(
+    sources: list[FieldSource], out: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, sources[0].files[0].path.parent, out], check=False)
+    assert marked(out) == {"b", "grün"}
+    caplog.set_level("INFO")
+    with ReadingMarks(out) as marks:
+        for source in sources:
+            with marks.reading(source):
+                assert source.field_id in marked(out)
+            assert source.field_id not in marked(out)
+    assert [record.getMessage().split()[1] for record in caplog.records] == ["b", "grün"]
+    assert not list(out.iterdir())
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_nothing_stays_after_another_end(
+    sources: list[FieldSource], out: Path, error: type[BaseException]
+) -> None:
+    with pytest.raises(error), ReadingMarks(out) as marks, marks.reading(sources[0]):
+        raise error
+    assert not list(out.iterdir())
+
+
+def test_marks_of_processes_that_are_gone_go_at_the_end(sources: list[FieldSource], out: Path) -> None:
+    with ReadingMarks(out) as marks, marks.reading(sources[1]):
+        (out / ".reading" / "a").touch()
+        assert pickle.loads(pickle.dumps(marks)) == marks
+    assert not list(out.iterdir())
+
+
+def test_a_field_that_is_not_read_in_time_stays_marked(
+    sources: list[FieldSource], out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_PATIENCE_S", 0.01)
-    [failure] = read_apart(sources[2:])
-    assert (failure.field_id, failure.stage) == ("c", "survive")
-    assert "takes more than 0.01 s" in failure.error
-    assert "c_red.png" in failure.error
+    with ReadingMarks(out) as marks:
+        (out / ".reading" / "grün").touch()
+        too_slow = pytest.raises(FatalFieldError, match=r"read .*grün_red.png.* takes more than 0.01 s")
+        with too_slow, marks.reading(sources[2]):
+            pytest.fail("It is not read here.")
+    assert marked(out) == {"grün"}
+    with ReadingMarks(out):
+        pass
+    assert marked(out) == {"grün"}
 
 
 FATAL = """
 import os
 import hpa_cells.prediction.reading_marks as reading_marks
-import hpa_cells.prediction.stages as stages
+import hpa_cells.prediction.segmenting as segmenting
 from hpa_cells.commands.app import main
 
-read_field = stages.read_field
+read_field = segmenting.read_field
 
 def die_of_f2(source, **settings):
     if source.field_id == "f2":
         os.abort()
     return read_field(source, **settings)
 
-stages.read_field = reading_marks.read_field = die_of_f2
+segmenting.read_field = reading_marks.read_field = die_of_f2
 # A process of its own begins with this file, too.
 if __name__ == "__main__":
     main()
@@ -133,6 +132,6 @@ def test_a_run_goes_on_without_the_field_that_ended_it(small_world: Any, tmp_pat
     for _ in range(2):
         ended = run()
         assert ended.returncode == 1
-        assert "An earlier run ended while it read f2: these are read apart first" in ended.stderr
+        assert "Field f2 was being read when a process came to a sudden end" in ended.stderr
         assert "1 of 5 fields failed" in ended.stderr
         assert "ends the process that does it (SIGABRT)" in (out / "failures.csv").read_text()

@@ -1,26 +1,36 @@
 import os
+from functools import partial
 
 import cv2
 import pytest
 import torch
 
-from hpa_cells.prediction import LocalRunner
+from hpa_cells.prediction import LocalRunner, StageTimes
 from hpa_cells.prediction.conveyor import Stage
 
 
-def test_libraries_get_one_core_a_thread_and_theirs_back() -> None:
+def test_stages_are_prepared_and_libraries_get_one_core_a_thread_and_theirs_back() -> None:
     before = torch.get_num_threads(), cv2.getNumThreads()
+    done: list[str] = []
     seen: list[tuple[int, int]] = []
 
     def look(items: list[int]) -> list[int]:
         seen.append((torch.get_num_threads(), cv2.getNumThreads()))
+        done.append("looked")
         return items
 
-    assert list(LocalRunner(workers=2).run(range(3), [Stage(name="look", work=look, num_threads=2)])) == [
-        0,
-        1,
-        2,
-    ]
+    def way(*, num_threads: int, times: StageTimes) -> list[Stage]:
+        assert num_threads == 2
+        prepare = partial(done.append, "prepared")
+        return [
+            Stage(name="look", work=look, num_threads=2, time=times.of("look", 2), prepare=prepare)
+            for _ in range(2)
+        ]
+
+    times = StageTimes()
+    assert list(LocalRunner(workers=2).run(range(3), way, times=times)) == [0, 1, 2]
+    assert done == ["prepared"] * 2 + ["looked"] * 6
+    assert times["look"].num_items == 6
     assert set(seen) == {(1, 1)}
     assert (torch.get_num_threads(), cv2.getNumThreads()) == before
 
