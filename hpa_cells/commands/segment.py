@@ -46,6 +46,9 @@ def run(cfg: DictConfig) -> None:
     sources, problems = scan_fields(cfg.fields, optional=segmenter.optional_channels)
     failures = [Failure(field_id=each.field_id, stage="find", error=each.message) for each in problems]
     todo = [source for source in sources if not is_written(out, source.field_id)]
+    if todo:
+        # Says what is missing before there is a folder.
+        segmenter.prepare()
     with sole_writer(out):
         _claim(out, cfg)
         if len(todo) < len(sources):
