@@ -3,6 +3,9 @@
 Decoders are large programs in C, and some file may be the one that they do not survive. No `except` helps then. So what
 is being read is marked on disk, and a run that goes on after a sudden end has each marked field read in a process of
 its own first.
+
+There are no marks at an address: they would be two more requests a field, all for one object, of which some stores take
+one a second.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from threading import Lock
 from types import TracebackType
 
 from hpa_cells.fields import FieldSource, read_field
+from hpa_cells.places import Place
 from hpa_cells.prediction.failures import Failure, read_failures
 
 __all__ = ["ReadingMarks", "read_apart", "suspects"]
@@ -78,11 +82,11 @@ class ReadingMarks:
             self._file.write(field_id.encode().ljust(_SLOT_BYTES))
 
 
-def suspects(folder: Path) -> frozenset[str]:
+def suspects(folder: Place) -> frozenset[str]:
     """The ids of fields that ended a run in a folder, or were being read when the last one came to a sudden end."""
     known = {each.field_id for each in read_failures(folder) if each.stage == "survive"}
     path = folder / _FILE
-    marks = path.read_bytes() if path.exists() else b""
+    marks = path.read_bytes() if isinstance(path, Path) and path.exists() else b""
     slots = (marks[start : start + _SLOT_BYTES] for start in range(0, len(marks), _SLOT_BYTES))
     return frozenset(known | {slot.decode(errors="replace").strip(" \0") for slot in slots}) - {""}
 
