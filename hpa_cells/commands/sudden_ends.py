@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from hpa_cells.fields import FieldSource
+from hpa_cells.places import Address, Place
 from hpa_cells.prediction import Failure, ReadingMarks, read_apart, suspects
 
 __all__ = ["marked_while_read"]
@@ -17,14 +17,14 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def marked_while_read(
-    out: Path, sources: Sequence[FieldSource], failures: list[Failure]
-) -> Iterator[tuple[list[FieldSource], ReadingMarks]]:
+    out: Place, sources: Sequence[FieldSource], failures: list[Failure]
+) -> Iterator[tuple[list[FieldSource], ReadingMarks | None]]:
     """Give the fields whose files no process will die of, and the marks for what is being read.
 
     Parameters
     ----------
     out
-        Folder of the run, there already; of one writer.
+        Folder of the run, there already; of one writer. At an address nothing is marked.
     sources
         Fields to read.
     failures
@@ -38,5 +38,9 @@ def marked_while_read(
     fatal = read_apart(doubtful)
     failures += fatal
     lost = {each.field_id for each in fatal}
+    readable = [source for source in sources if source.field_id not in lost]
+    if isinstance(out, Address):
+        yield readable, None
+        return
     with ReadingMarks(out) as marks:
-        yield [source for source in sources if source.field_id not in lost], marks
+        yield readable, marks

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hpa_cells.addresses import Address
+from hpa_cells.commands.sudden_ends import marked_while_read
 from hpa_cells.fields import FieldSource, find_fields, write_field
 from hpa_cells.prediction import Failure, ReadingMarks, read_apart, suspects, write_failures
 from hpa_cells.prediction import reading_marks as module
@@ -136,3 +138,12 @@ def test_a_run_goes_on_without_the_field_that_ended_it(small_world: Any, tmp_pat
         assert "An earlier run ended while it read f2: these are read apart first" in ended.stderr
         assert "1 of 5 fields failed" in ended.stderr
         assert "ends the process that does it (SIGABRT)" in (out / "failures.csv").read_text()
+
+
+def test_at_an_address_nothing_is_marked_and_what_is_on_record_stays_suspect(bucket: Any) -> None:
+    out = Address("s3://bucket/run")
+    assert suspects(out) == frozenset()
+    write_failures(out, [Failure(field_id="a", stage="survive", error="x")])
+    assert suspects(out) == {"a"}
+    with marked_while_read(out, [], []) as (readable, marks):
+        assert (readable, marks) == ([], None)
