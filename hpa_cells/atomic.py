@@ -8,6 +8,9 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hpa_cells.places import Address, Place
 
 __all__ = ["replaced_on_success", "sole_writer"]
 
@@ -15,13 +18,18 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def replaced_on_success(path: Path) -> Iterator[Path]:
+def replaced_on_success(path: Place) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to; it takes the place of `path` when the block ends well.
 
     The temporary name keeps the suffix of `path`, since many writers choose their format by it, and no two
     are alike. When the block raises, the temporary file is removed and `path` stays as it was. The folder is
-    made when it is missing.
+    made when it is missing. At an address, the temporary file is one of this machine, and is put up in one go.
     """
+    if isinstance(path, Address):
+        with TemporaryDirectory(prefix="hpa-cells-") as folder:
+            yield Path(folder, path.name)
+            path.write_bytes(Path(folder, path.name).read_bytes())
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.tmp{path.suffix}")
     try:
@@ -32,17 +40,21 @@ def replaced_on_success(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def sole_writer(folder: Path) -> Iterator[None]:
+def sole_writer(folder: Place) -> Iterator[None]:
     """Keep other writers out of `folder` during the block; the folder is made when it is missing.
 
     The hold ends with the process, however that ends, and leaves no file. Where the system or the disk knows
-    no such holds (Windows, some network disks), nothing is held.
+    no such holds (Windows, some network disks), nothing is held; nor is it at an address,
+    since object stores know none.
 
     Raises
     ------
     BlockingIOError
         If another writer is at work there.
     """
+    if isinstance(folder, Address):
+        yield
+        return
     folder.mkdir(parents=True, exist_ok=True)
     try:
         import fcntl

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pandas as pd
 import pyarrow as pa
@@ -12,14 +11,23 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from hpa_cells.limits import is_bomb
+from hpa_cells.places import Address, Place
 
-__all__ = ["read_parquet"]
+__all__ = ["arrow_file", "read_parquet"]
 
 # A row of a cell or a field has an id of its own and dozens of numbers, which do not pack to less than a byte.
 _FREE_ROWS: Final = 1 << 20
 
 
-def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+def arrow_file(path: Place) -> Any:
+    """What Arrow reads a file from: its absolute path, or the bytes of an address.
+
+    Arrow takes a relative path with a colon for an address of its own.
+    """
+    return pa.BufferReader(path.read_bytes()) if isinstance(path, Address) else path.absolute()
+
+
+def read_parquet(path: Place, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """The rows of a file.
 
     Parameters
@@ -38,17 +46,18 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pd.DataFra
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: copy the whole folder again.")
+    source = arrow_file(path)
     try:
-        # An absolute path: Arrow takes a relative one with a colon for an address.
-        with pq.ParquetFile(path.absolute()) as file:
-            _check_promises(file.metadata, path.stat().st_size)
+        num_bytes = source.size() if isinstance(source, pa.NativeFile) else source.stat().st_size
+        with pq.ParquetFile(source) as file:
+            _check_promises(file.metadata, num_bytes)
             _check_columns(file.schema_arrow, columns)
             texts = [each.name for each in file.schema_arrow if pa.types.is_string(each.type)]
         # Texts as they are in the file, each once: one that all rows share would fill the memory.
         table = pq.read_table(
-            path.absolute(), columns=None if columns is None else list(columns), read_dictionary=texts
+            source, columns=None if columns is None else list(columns), read_dictionary=texts
         )
-        _check_texts(table, path.stat().st_size)
+        _check_texts(table, num_bytes)
         plain = pa.schema(
             [_without_dictionary(each) for each in table.schema], metadata=table.schema.metadata
         )

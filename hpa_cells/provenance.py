@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from hpa_cells.parquet import arrow_file
+from hpa_cells.places import Place
 
 __all__ = ["Provenance", "read_provenance"]
 
@@ -59,7 +61,7 @@ class Provenance:
         return {_METADATA_KEY: json.dumps(asdict(self)).encode()}
 
 
-def read_provenance(path: Path) -> Provenance:
+def read_provenance(path: Place) -> Provenance:
     """The provenance in the metadata of a shard.
 
     Raises
@@ -67,9 +69,9 @@ def read_provenance(path: Path) -> Provenance:
     ValueError
         If the file is not Parquet or carries none.
     """
+    source = arrow_file(path)
     try:
-        # An absolute path: Arrow takes a relative one with a colon for an address.
-        metadata = pq.read_schema(path.absolute()).metadata or {}
+        metadata = pq.read_schema(source).metadata or {}
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError) as error:

@@ -11,7 +11,6 @@ import logging
 import re
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
@@ -23,7 +22,8 @@ from numpy.typing import NDArray
 
 from hpa_cells.atomic import replaced_on_success, sole_writer
 from hpa_cells.classes import ClassSet, get_class_set
-from hpa_cells.parquet import read_parquet
+from hpa_cells.parquet import arrow_file, read_parquet
+from hpa_cells.places import Address, Place, place
 from hpa_cells.provenance import Provenance, read_provenance
 
 __all__ = [
@@ -153,7 +153,7 @@ class TableWriter:
         If the folder holds shards made with other settings, or a shard would hold no field.
     """
 
-    def __init__(self, folder: Path, *, provenance: Provenance, shard_fields: int = 64) -> None:
+    def __init__(self, folder: Place, *, provenance: Provenance, shard_fields: int = 64) -> None:
         if shard_fields < 1:
             raise ValueError(f"shard_fields is {shard_fields}: give at least 1.")
         self._folder = folder
@@ -165,14 +165,15 @@ class TableWriter:
         self._behind: list[tuple[pd.DataFrame, dict[str, Any]]] = []
         self._under_way: Future[None] | None = None
         self._hold = sole_writer(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        if not isinstance(folder, Address):
+            folder.mkdir(parents=True, exist_ok=True)
         shards = field_shards(folder)
         self._next_shard = 1 + max((_shard_number(path) for path in shards), default=-1)
         self.finished: frozenset[str] = frozenset()
         if shards:
             self._refuse_other_settings(read_provenance(shards[0]))
             ids = [
-                pq.read_table(path.absolute(), columns=[Column.FIELD_ID])[Column.FIELD_ID].to_pylist()
+                pq.read_table(arrow_file(path), columns=[Column.FIELD_ID])[Column.FIELD_ID].to_pylist()
                 for path in shards
             ]
             self.finished = frozenset(field_id for shard in ids for field_id in shard)
@@ -232,16 +233,16 @@ class TableWriter:
             self._background.shutdown()
             self._hold.__exit__(None, None, None)
 
-    def _write(self, path: Path, rows: pd.DataFrame, columns: dict[str, pa.DataType]) -> None:
+    def _write(self, path: Place, rows: pd.DataFrame, columns: dict[str, pa.DataType]) -> None:
         schema = pa.schema(columns | dict.fromkeys(Column.probabilities(self._class_set), pa.float32()))
         if Column.EMBEDDING in rows:
             schema = schema.append(pa.field(Column.EMBEDDING, pa.list_(pa.float32())))
         rows = rows.reindex(columns=schema.names)
         table = pa.Table.from_pandas(rows, schema=schema, preserve_index=False)
         table = table.replace_schema_metadata(self._provenance.as_metadata())
-        # An absolute path: Arrow takes a relative one with a colon for an address.
-        with replaced_on_success(path.absolute()) as temporary:
-            pq.write_table(table, temporary, compression="zstd")
+        with replaced_on_success(path) as temporary:
+            # An absolute path: Arrow takes a relative one with a colon for an address.
+            pq.write_table(table, temporary.absolute(), compression="zstd")
 
     def _refuse_other_settings(self, found: Provenance) -> None:
         differences = found.differences(self._provenance)
@@ -252,7 +253,7 @@ class TableWriter:
             )
 
 
-def read_table(folder: Path | str) -> CellTable:
+def read_table(folder: Place | str) -> CellTable:
     """Read a run, or a simulated truth, from its folder.
 
     Cells of a shard whose fields were never written (a stop between the two) are left out.
@@ -264,7 +265,7 @@ def read_table(folder: Path | str) -> CellTable:
     ValueError
         If its shards come from different settings, or one is not a shard of a cell table.
     """
-    folder = Path(folder)
+    folder = place(folder)
     paths = field_shards(folder)
     if not paths:
         raise FileNotFoundError(
@@ -291,21 +292,22 @@ def read_table(folder: Path | str) -> CellTable:
     )
 
 
-def field_shards(folder: Path) -> list[Path]:
+def field_shards(folder: Place) -> list[Place]:
     """The files with the rows of finished fields, in the order in which they were written."""
-    return sorted(folder.glob("fields-*.parquet"))
+    # By name, which is what tells them apart.
+    return sorted(folder.glob("fields-*.parquet"), key=lambda path: path.name)
 
 
-def count_fields(folder: Path) -> int:
+def count_fields(folder: Place) -> int:
     """Number of finished fields of a table."""
-    return sum(pq.read_metadata(path.absolute()).num_rows for path in field_shards(folder))
+    return sum(pq.read_metadata(arrow_file(path)).num_rows for path in field_shards(folder))
 
 
-def _cells_beside(path: Path) -> Path:
+def _cells_beside(path: Place) -> Place:
     return path.with_name(path.name.replace("fields-", "cells-", 1))
 
 
-def _shard_number(path: Path) -> int:
+def _shard_number(path: Place) -> int:
     match = re.fullmatch(r"fields-(\d+)\.parquet", path.name)
     if match is None:
         raise ValueError(f"{path} is not a shard of a cell table (fields-000000.parquet): move it elsewhere.")

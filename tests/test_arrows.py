@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "hpa_cells"
-BOTTOM = {"classes", "presence", "types", "table", "provenance", "atomic", "limits", "parquet", "spreadsheet"}
+BOTTOM = {
+    *("classes", "presence", "types", "table", "provenance", "atomic", "limits", "parquet", "spreadsheet"),
+    *("addresses", "places"),
+}
 MASKS = BOTTOM | {"masks"}
 FLOOR = MASKS | {"fields", "cells", "models", "metrics"}
 
@@ -16,13 +19,15 @@ FLOOR = MASKS | {"fields", "cells", "models", "metrics"}
 ALLOWED = {
     "classes": set(),
     "presence": set(),
-    "atomic": set(),
+    "addresses": {"limits"},
+    "places": {"addresses"},
+    "atomic": {"places"},
     "types": {"classes"},
     "limits": set(),
-    "parquet": {"limits"},
+    "parquet": {"limits", "places"},
     "spreadsheet": set(),
-    "provenance": set(),
-    "table": {"classes", "types", "provenance", "atomic", "parquet"},
+    "provenance": {"parquet", "places"},
+    "table": {"classes", "types", "provenance", "atomic", "parquet", "places"},
     "masks": BOTTOM,
     "fields": MASKS,
     "cells": MASKS,

@@ -1,7 +1,9 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from hpa_cells.addresses import Address
 from hpa_cells.atomic import replaced_on_success, sole_writer
 
 
@@ -85,3 +87,35 @@ def test_a_link_in_the_place_of_the_file_is_replaced_and_not_followed(tmp_path: 
     assert precious.read_text() == "mine"
     assert not path.is_symlink()
     assert path.read_text() == "whole"
+
+
+def test_a_file_at_an_address_is_put_up_in_one_go(bucket: Any) -> None:
+    address = Address("s3://bucket/run/table.csv")
+    with replaced_on_success(address) as temporary:
+        assert temporary.name == "table.csv"
+        temporary.write_text("whole")
+        assert bucket.objects == {}
+    assert bucket.objects == {"bucket/run/table.csv": b"whole"}
+    assert not temporary.parent.exists()
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_error_leaves_the_old_file_at_an_address(bucket: Any, error: type[BaseException]) -> None:
+    address = Address("s3://bucket/table.csv")
+    address.write_bytes(b"old")
+
+    def fail() -> None:
+        with replaced_on_success(address) as temporary:
+            temporary.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert bucket.objects == {"bucket/table.csv": b"old"}
+
+
+def test_nothing_is_held_at_an_address(bucket: Any) -> None:
+    address = Address("s3://bucket/run")
+    with sole_writer(address), sole_writer(address):
+        pass
+    assert bucket.requests == []

@@ -259,3 +259,13 @@ def test_a_folder_whose_relative_path_looks_like_an_address(
     assert len(read_table(Path("day:1")).cells) == 1
     write(Path("day:1"), {"b": [1]})
     assert len(read_table(Path("day:1")).cells) == 2
+
+
+def test_a_table_at_an_address_that_cannot_be_reached_is_not_called_broken(bucket: Any) -> None:
+    with pytest.raises(OSError, match=r"s3://locked/run cannot be reached \(NoCredentialsError"):
+        read_table("s3://locked/run")
+    bucket.objects["bucket/run/fields-000000.parquet"] = b"no parquet"
+    with pytest.raises(ValueError, match=r"s3://bucket/run/fields-000000\.parquet is not a Parquet file"):
+        read_table("s3://bucket/run")
+    with pytest.raises(FileNotFoundError, match=r"s3://bucket/nothing holds no cell table"):
+        read_table("s3://bucket/nothing")

@@ -14,8 +14,10 @@ from typing import TypeAlias
 
 import pandas as pd
 
+from hpa_cells.commands.addresses import refuse_addresses
 from hpa_cells.commands.grammar import quoted
 from hpa_cells.commands.settings import compose, refuse_misspelt, refuse_useless_out
+from hpa_cells.places import Address, Place, place
 from hpa_cells.prediction.parts import Part
 from hpa_cells.table import read_table
 
@@ -32,7 +34,7 @@ __all__ = [
     "train",
 ]
 
-Setting: TypeAlias = "bool | int | float | str | Path | Sequence[Setting] | None"
+Setting: TypeAlias = "bool | int | float | str | Place | Sequence[Setting] | None"
 
 
 def simulate(*, out: Path | str, overrides: Sequence[str] = (), **settings: Setting) -> Path:
@@ -48,8 +50,8 @@ def simulate(*, out: Path | str, overrides: Sequence[str] = (), **settings: Sett
 
 
 def segment(
-    *, fields: Path | str, out: Path | str, overrides: Sequence[str] = (), **settings: Setting
-) -> Path:
+    *, fields: Place | str, out: Place | str, overrides: Sequence[str] = (), **settings: Setting
+) -> Place:
     """Folder of label images, cells and nuclei of every field; `out` itself.
 
     Examples
@@ -58,7 +60,7 @@ def segment(
     PosixPath('masks')
     """
     _run("segment", settings | {"fields": fields, "out": out}, overrides)
-    return Path(out)
+    return place(out)
 
 
 def train(*, out: Path | str, overrides: Sequence[str] = (), **settings: Setting) -> Path:
@@ -75,9 +77,9 @@ def train(*, out: Path | str, overrides: Sequence[str] = (), **settings: Setting
 
 def predict(
     *,
-    fields: Path | str,
+    fields: Place | str,
     model: Path | str | Sequence[Path | str] = "shipped",
-    out: Path | str,
+    out: Place | str,
     overrides: Sequence[str] = (),
     **settings: Setting,
 ) -> pd.DataFrame:
@@ -97,10 +99,10 @@ def predict(
     """
     _run("predict", settings | {"fields": fields, "model": model, "out": out}, overrides)
     part = settings.get("part")
-    return read_table(Path(out) if part is None else Part.parse(str(part)).folder(Path(out))).cells
+    return read_table(place(out) if part is None else Part.parse(str(part)).folder(place(out))).cells
 
 
-def merge(*, out: Path | str, overrides: Sequence[str] = (), **settings: Setting) -> pd.DataFrame:
+def merge(*, out: Place | str, overrides: Sequence[str] = (), **settings: Setting) -> pd.DataFrame:
     """Cells of all parts of a run, as `predict` gives them; also written to `out`.
 
     Examples
@@ -110,12 +112,12 @@ def merge(*, out: Path | str, overrides: Sequence[str] = (), **settings: Setting
     >>> cells = merge(out="run")  # doctest: +SKIP
     """
     _run("merge", settings | {"out": out}, overrides)
-    return read_table(Path(out)).cells
+    return read_table(out).cells
 
 
 def evaluate(
     *,
-    table: Path | str | Sequence[Path | str],
+    table: Place | str | Sequence[Place | str],
     truth: Path | str,
     out: Path | str,
     overrides: Sequence[str] = (),
@@ -153,7 +155,9 @@ def calibrate(
     return Path(out)
 
 
-def export(*, table: Path | str, out: Path | str, overrides: Sequence[str] = (), **settings: Setting) -> Path:
+def export(
+    *, table: Place | str, out: Path | str, overrides: Sequence[str] = (), **settings: Setting
+) -> Path:
     """File or folder of a run in another format; `out` itself.
 
     Examples
@@ -167,8 +171,8 @@ def export(*, table: Path | str, out: Path | str, overrides: Sequence[str] = (),
 
 def report(
     *,
-    table: Path | str,
-    fields: Path | str,
+    table: Place | str,
+    fields: Place | str,
     out: Path | str,
     overrides: Sequence[str] = (),
     **settings: Setting,
@@ -200,6 +204,7 @@ def _run(verb: str, settings: Mapping[str, Setting], overrides: Sequence[str]) -
     named = [f"{name}={_in_hydra_grammar(value)}" for name, value in settings.items()]
     refuse_misspelt(verb, [*named, *overrides])
     config = compose(verb, [*named, *overrides])
+    refuse_addresses(verb, config)
     refuse_useless_out(config)
     import_module(f"hpa_cells.commands.{verb}").run(config)
 
@@ -218,6 +223,6 @@ def _in_hydra_grammar(value: Setting) -> str:
         return str(value).lower()
     if isinstance(value, int | float):
         return repr(value)
-    if isinstance(value, str | Path):
+    if isinstance(value, str | Path | Address):
         return quoted(str(value))
     return "[" + ",".join(map(_in_hydra_grammar, value)) + "]"

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
 from hpa_cells import __version__
+from hpa_cells.commands.addresses import refuse_addresses
 from hpa_cells.commands.grammar import paths_as_typed
 from hpa_cells.commands.help import help_text
 from hpa_cells.commands.settings import conf_folder, refuse_misspelt, refuse_useless_out
@@ -143,6 +144,7 @@ def _run_in_plain_words(verb: str, cfg: DictConfig) -> float | None:
 
 def _run(verb: str, cfg: DictConfig) -> float | None:
     module = import_module(f"hpa_cells.commands.{verb}")
+    refuse_addresses(verb, cfg)
     refuse_useless_out(cfg)
     score: float | None = module.run(cfg)
     return score

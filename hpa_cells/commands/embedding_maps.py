@@ -58,7 +58,9 @@ def embed_fields(cfg: DictConfig, out: Path) -> tuple[Path | None, list[Failure]
     if models.members[0].provenance.get("about"):
         log.warning("About the model: %s", models.members[0].provenance["about"])
     sources, problems = scan_fields(
-        cfg.fields, optional=segmenter.optional_channels & models.optional_channels
+        cfg.fields,
+        optional=segmenter.optional_channels & models.optional_channels,
+        csv_addresses=cfg.csv_addresses,
     )
     failures = [Failure(field_id=each.field_id, stage="find", error=each.message) for each in problems]
     provenance = Provenance(

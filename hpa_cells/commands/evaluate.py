@@ -20,6 +20,7 @@ from rich.table import Table
 from hpa_cells.atomic import replaced_on_success
 from hpa_cells.commands.evaluation import EvaluationColumn, RunScores, read_truth, score_run
 from hpa_cells.metrics import CHALLENGE_IOU, ScoreColumn, macro_mean
+from hpa_cells.places import place
 from hpa_cells.prediction import FixedThresholds, RatioThresholds, TunedThresholds
 from hpa_cells.table import CellTable, read_table
 
@@ -81,7 +82,7 @@ def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
 
 def _read_tables(folders: str | ListConfig) -> dict[str, CellTable]:
     """Read the tables by the shortest names that tell their folders apart."""
-    paths = [Path(folder) for folder in ([folders] if isinstance(folders, str) else folders)]
+    paths = [place(folder) for folder in ([folders] if isinstance(folders, str) else folders)]
     if len(set(paths)) < len(paths) or not paths:
         raise ValueError(f"table is {folders}: give one folder, or a list of different ones.")
     names = [path.name for path in paths]

@@ -60,7 +60,7 @@ def run(cfg: DictConfig) -> None:
         labels = read_label_table(cfg.labels, get_class_set(cfg.class_set) if cfg.class_set else None)
         _explore_labels(labels, out)
     if cfg.fields is not None:
-        statistics, failures = _read_fields(cfg.fields, workers=cfg.workers, pixel_size_um=cfg.pixel_size_um)
+        statistics, failures = _read_fields(cfg)
         _explore_fields(statistics, anomalies, out)
         if labels is not None:
             found = {field.field_id for field in statistics} | {failure.field_id for failure in failures}
@@ -118,15 +118,13 @@ def _explore_labels(table: LabelTable, out: Path) -> None:
     )
 
 
-def _read_fields(
-    location: str, *, workers: int, pixel_size_um: float | None
-) -> tuple[list[FieldStatistics], list[Failure]]:
+def _read_fields(cfg: DictConfig) -> tuple[list[FieldStatistics], list[Failure]]:
     # Whatever a field lacks is something to tell, and no reason to leave it out.
-    sources, problems = scan_fields(location, optional=frozenset(Channel))
+    sources, problems = scan_fields(cfg.fields, optional=frozenset(Channel), csv_addresses=cfg.csv_addresses)
     statistics: list[FieldStatistics] = []
     failures = [Failure(field_id=each.field_id, stage="find", error=each.message) for each in problems]
-    work = partial(_statistics_of, pixel_size_um=pixel_size_um)
-    with worker_processes(workers) as run_all, field_progress("explore", len(sources)) as progress:
+    work = partial(_statistics_of, pixel_size_um=cfg.pixel_size_um)
+    with worker_processes(cfg.workers) as run_all, field_progress("explore", len(sources)) as progress:
         for outcome in run_all(work, sources):
             if isinstance(outcome, Failure):
                 failures.append(outcome)

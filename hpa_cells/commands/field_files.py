@@ -104,6 +104,8 @@ def _fingerprint(source: FieldSource) -> str:
     """A name for the files of a field, wherever they lie: another one as soon as one of them has changed."""
     files = []
     for channel, file in sorted(source.files.items()):
+        # A training refuses addresses.
+        assert isinstance(file.path, Path)
         stat = file.path.stat()
         files.append([channel.color, file.name, stat.st_size, stat.st_mtime_ns])
     return hashlib.sha256(json.dumps(files).encode()).hexdigest()[:16]

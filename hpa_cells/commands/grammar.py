@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["is_swept", "numbered_runs", "paths_as_typed", "quoted", "single_runs"]
+__all__ = ["is_path_setting", "is_swept", "numbered_runs", "paths_as_typed", "quoted", "single_runs"]
 
 # The last word of every setting that is a path or a list of them.
 _PATHS: Final = frozenset(
@@ -33,6 +33,11 @@ def quoted(text: str) -> str:
     text = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
     text = re.sub(r"(\\*)'", r"\1\1\\'", text)
     return "'" + re.sub(r"(\\+)\Z", r"\1\1", text) + "'"
+
+
+def is_path_setting(name: str) -> bool:
+    """Whether the setting of this name, with its dots, is a path or a list of them."""
+    return name.rpartition(".")[2] in _PATHS
 
 
 def paths_as_typed(verb: str, overrides: Sequence[str], *, multirun: bool) -> list[str]:
@@ -145,7 +150,7 @@ def _parse(override: str) -> Any:
 def _as_typed(verb: str, override: str, *, multirun: bool) -> str:
     name, equals, value = override.partition("=")
     is_number = verb == "simulate" and name == "fields"
-    if not equals or is_number or name.rsplit(".", 1)[-1] not in _PATHS:
+    if not equals or is_number or not is_path_setting(name):
         return override
     return f"{name}={quoted(_with_home(value))}" if _is_misread(value, multirun=multirun) else override
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 from omegaconf import DictConfig
 
 from hpa_cells.commands.outcomes import refuse_failures
 from hpa_cells.commands.progress import field_progress
+from hpa_cells.places import place
 from hpa_cells.prediction import write_failures
 from hpa_cells.prediction.failures import read_failures
 from hpa_cells.prediction.parts import finished_parts, merged_rows, provenance_of
@@ -29,7 +29,7 @@ def run(cfg: DictConfig) -> None:
     FileNotFoundError, ValueError
         If a part is missing, not at its end, or was made with other settings.
     """
-    out = Path(cfg.out)
+    out = place(cfg.out)
     folders = [part.folder(out) for part in finished_parts(out)]
     failures = [failure for folder in folders for failure in read_failures(folder)]
     failures.sort(key=lambda failure: failure.field_id)

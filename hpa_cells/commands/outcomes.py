@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from hpa_cells.commands.app import FieldsFailedError
 from hpa_cells.commands.progress import field_progress
+from hpa_cells.places import Place
 from hpa_cells.prediction import FAILURES_FILE, Failure, StageTimes
 
 __all__ = ["follow", "refuse_failures"]
@@ -37,7 +37,7 @@ def follow(
         log.info("Time by stage: %s.", times.summary())
 
 
-def refuse_failures(out: Path, failures: Sequence[Failure], *, num_fields: int, cure: str = "") -> None:
+def refuse_failures(out: Place, failures: Sequence[Failure], *, num_fields: int, cure: str = "") -> None:
     """End a command of which some fields failed; `cure` is a further sentence on what may be done.
 
     Raises

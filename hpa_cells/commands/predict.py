@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 from hydra.utils import instantiate
@@ -16,18 +15,19 @@ from hpa_cells.commands.outcomes import follow, refuse_failures
 from hpa_cells.commands.settings import to_settings
 from hpa_cells.fields import FieldSource, scan_fields
 from hpa_cells.models import Ensemble, load_models
+from hpa_cells.places import place
 from hpa_cells.prediction import (
     AreaWeight,
     Failure,
     Fusion,
     LearnedFusion,
     PredictionSettings,
-    ReadingMarks,
     Runner,
     ScoreFusion,
     ScoringSettings,
     StageTimes,
     Symmetries,
+    marks_in,
     predict_fields,
     write_failures,
 )
@@ -61,7 +61,7 @@ def run(cfg: DictConfig) -> None:
         If fields failed; all others are finished.
     """
     part = None if cfg.part is None else Part.parse(str(cfg.part))
-    out = Path(cfg.out) if part is None else part.folder(Path(cfg.out))
+    out = place(cfg.out) if part is None else part.folder(place(cfg.out))
     plain = to_settings(_PlainSettings, OmegaConf.masked_copy(cfg, list(_PlainSettings.__slots__)))
     settings = _settings(cfg, plain)
     segmenter = instantiate(cfg.segmenter)
@@ -76,7 +76,7 @@ def run(cfg: DictConfig) -> None:
         optional &= segmenter.optional_channels
     else:
         log.info("The model sees squares of fields: no cell is looked for, the table has fields only.")
-    sources, problems = scan_fields(cfg.fields, optional=optional)
+    sources, problems = scan_fields(cfg.fields, optional=optional, csv_addresses=cfg.csv_addresses)
     if part is not None:
         sources = [each for each in sources if part.has(each.field_id)]
         problems = [each for each in problems if part.has(each.field_id)]
@@ -89,7 +89,7 @@ def run(cfg: DictConfig) -> None:
         todo = _unfinished(sources, writer)
         times = StageTimes()
         try:
-            with ReadingMarks(out) as marks:
+            with marks_in(out) as marks:
                 outcomes = predict_fields(
                     todo,
                     segmenter=segmenter,
@@ -104,7 +104,7 @@ def run(cfg: DictConfig) -> None:
         finally:
             write_failures(out, failures)
     if part is not None:
-        part.finish(Path(cfg.out))
+        part.finish(place(cfg.out))
     refuse_failures(out, failures, num_fields=len(sources) + len(problems))
     log.info("%s: %d fields", out, len(sources))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -15,8 +14,9 @@ from hpa_cells.commands.app import FieldsFailedError
 from hpa_cells.commands.progress import field_progress
 from hpa_cells.commands.settings import to_settings
 from hpa_cells.fields import LabelTable, merge_label_tables, read_label_table, scan_fields
+from hpa_cells.places import Address, Place, place
+from hpa_cells.prediction.failures import read_failures
 from hpa_cells.report import Failure, ReportSettings, write_report
-from hpa_cells.spreadsheet import plain_text
 from hpa_cells.table import CellTable, read_table
 from hpa_cells.types import Channel
 
@@ -33,10 +33,10 @@ def run(cfg: DictConfig) -> None:
     FieldsFailedError
         If fields could not be read; the page is written and lists them.
     """
-    out, folder = Path(cfg.out), Path(cfg.table)
+    out, folder = Path(cfg.out), place(cfg.table)
     settings = to_settings(ReportSettings, cfg.page)
     table = read_table(folder)
-    sources, problems = scan_fields(cfg.fields, optional=frozenset(Channel))
+    sources, problems = scan_fields(cfg.fields, optional=frozenset(Channel), csv_addresses=cfg.csv_addresses)
     for problem in problems:
         log.warning("%s", problem.message)
     report = write_report(
@@ -44,8 +44,8 @@ def run(cfg: DictConfig) -> None:
         sources,
         out,
         truth=None if cfg.truth is None else _read_truth(Path(cfg.truth), table.class_set),
-        failures=_failures_of_run(folder),
-        settings=replace(settings, title=settings.title or folder.resolve().name),
+        failures=[Failure(each.field_id, each.stage, each.error) for each in read_failures(folder)],
+        settings=replace(settings, title=settings.title or _name_of(folder)),
         track=_with_progress,
     )
     log.info("%s: %d cells of %d fields", report.page, len(table.cells), len(table.fields))
@@ -61,16 +61,8 @@ def _read_truth(path: Path, class_set: ClassSet) -> CellTable | LabelTable:
     return merge_label_tables([read_label_table(path)], class_set) if path.is_file() else read_table(path)
 
 
-def _failures_of_run(folder: Path) -> list[Failure]:
-    """The fields in the ``failures.csv`` that predict leaves beside the cell table."""
-    path = folder / "failures.csv"
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return [
-            Failure(*(plain_text(row[name]) for name in ("field_id", "stage", "error")))
-            for row in csv.DictReader(file)
-        ]
+def _name_of(folder: Place) -> str:
+    return folder.name if isinstance(folder, Address) else folder.resolve().name
 
 
 def _with_progress(field_ids: Sequence[str]) -> Iterator[str]:

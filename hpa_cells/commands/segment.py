@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from functools import partial
-from pathlib import Path
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -14,15 +13,16 @@ from hpa_cells import __version__
 from hpa_cells.atomic import replaced_on_success, sole_writer
 from hpa_cells.commands.outcomes import follow, refuse_failures
 from hpa_cells.fields import scan_fields
+from hpa_cells.places import Place, place
 from hpa_cells.prediction import (
     Failure,
-    ReadingMarks,
     Runner,
     StageTimes,
+    marks_in,
     segmentation_stages,
     write_failures,
 )
-from hpa_cells.segmentation import Segmenter, is_written, write_segmentation
+from hpa_cells.segmentation import Segmenter, write_segmentation, written_fields
 from hpa_cells.types import Field, Segmentation
 
 __all__ = ["run"]
@@ -40,12 +40,15 @@ def run(cfg: DictConfig) -> None:
     FieldsFailedError
         If fields failed; all others are finished.
     """
-    out = Path(cfg.out)
+    out = place(cfg.out)
     segmenter: Segmenter = instantiate(cfg.segmenter)
     runner: Runner = instantiate(cfg.runner)
-    sources, problems = scan_fields(cfg.fields, optional=segmenter.optional_channels)
+    sources, problems = scan_fields(
+        cfg.fields, optional=segmenter.optional_channels, csv_addresses=cfg.csv_addresses
+    )
     failures = [Failure(field_id=each.field_id, stage="find", error=each.message) for each in problems]
-    todo = [source for source in sources if not is_written(out, source.field_id)]
+    written = written_fields(out)
+    todo = [source for source in sources if source.field_id not in written]
     if todo:
         # Says what is missing before there is a folder.
         segmenter.prepare()
@@ -56,7 +59,7 @@ def run(cfg: DictConfig) -> None:
 
         times = StageTimes()
         try:
-            with ReadingMarks(out) as marks:
+            with marks_in(out) as marks:
                 way = partial(
                     segmentation_stages,
                     segmenter,
@@ -73,7 +76,7 @@ def run(cfg: DictConfig) -> None:
     log.info("%s: label images of %d fields", out, len(sources))
 
 
-def _claim(out: Path, cfg: DictConfig) -> None:
+def _claim(out: Place, cfg: DictConfig) -> None:
     """Keep the settings beside the label images, so that those of two segmenters never mix.
 
     Raises
@@ -102,6 +105,6 @@ def _claim(out: Path, cfg: DictConfig) -> None:
         )
 
 
-def _write(out: Path, _: Field, segmentation: Segmentation) -> None:
+def _write(out: Place, _: Field, segmentation: Segmentation) -> None:
     # A full disk is no fault of this field: an error in writing ends the run.
     write_segmentation(segmentation, out)

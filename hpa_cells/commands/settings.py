@@ -11,6 +11,9 @@ from typing import TypeVar, cast
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from hpa_cells.commands.addresses import refuse_useless_address
+from hpa_cells.places import Address, place
+
 __all__ = [
     "compose",
     "compose_with_choices",
@@ -98,7 +101,10 @@ def refuse_useless_out(config: DictConfig) -> None:
         return  # The verb asks for it, unless it does without.
     if not str(config.out or "").strip():
         raise ValueError("`out` is empty: give a place to write to, or out=. for the folder you are in.")
-    out = Path(config.out)
+    out = place(config.out)
+    if isinstance(out, Address):
+        refuse_useless_address(out)
+        return
     # A file that is there already is replaced, by the one verb that writes one.
     folder = out.parent if out.suffix and "format" in config else out
     there = next(each for each in (folder, *folder.parents) if each.exists())

@@ -21,6 +21,7 @@ from omegaconf import DictConfig
 
 from hpa_cells.atomic import replaced_on_success
 from hpa_cells.commands.grammar import is_swept
+from hpa_cells.places import is_address
 from hpa_cells.spreadsheet import guarded_text, plain_text
 
 __all__ = [
@@ -49,13 +50,17 @@ def refuse_sweep(overrides: Sequence[str]) -> None:
     Raises
     ------
     ValueError
-        If no `out` is given or several are, or the sweeper's package is missing.
+        If no `out` is given or several are, it is an address, or the sweeper's package is missing.
     """
     outs = [override for override in overrides if override.startswith("out=")]
     if not outs:
         raise ValueError("Setting `out` is required: out=…, in which every run gets a folder of its own.")
     if any(map(is_swept, outs)):
         raise ValueError(f"`{outs[0]}` gives several folders: give one, in which every run gets its own.")
+    if any(is_address(each.removeprefix("out=").strip("'\"")) for each in outs):
+        raise ValueError(
+            f"`{outs[0]}` is an address, and a sweep keeps its record on this machine: give a path."
+        )
     if "hydra/sweeper=search" in overrides and find_spec("optuna") is None:
         raise ValueError("hydra/sweeper=search is a search by Optuna: install hpa-cells[sweep].")
 

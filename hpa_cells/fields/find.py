@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 from hpa_cells.fields.ids import check_field_id
 from hpa_cells.fields.listing import Entry, Listing, list_files
 from hpa_cells.fields.ome import channels_of_planes
 from hpa_cells.fields.source import FieldSource, ImageFile, UnreadableImageError
 from hpa_cells.fields.tiff import read_ome_metadata
+from hpa_cells.places import Address, Place, overlapped, place
 from hpa_cells.types import Channel
 
 __all__ = ["FieldProblem", "find_fields", "scan_fields"]
@@ -45,7 +46,9 @@ class _UnusableFieldError(ValueError):
     """Why a field cannot be used."""
 
 
-def find_fields(location: Path | str, *, optional: frozenset[Channel] = frozenset()) -> list[FieldSource]:
+def find_fields(
+    location: Place | str, *, optional: frozenset[Channel] = frozenset(), csv_addresses: Collection[str] = ()
+) -> list[FieldSource]:
     """The fields at a place, sorted by id, when every one of them can be used.
 
     Parameters
@@ -54,9 +57,11 @@ def find_fields(location: Path | str, *, optional: frozenset[Channel] = frozense
         A folder of ``<id>_{red,green,blue,yellow}.{png,tif,tiff,jpg,jpeg}`` or of ``<id>.ome.tif`` with all
         channels; a ``.zip`` of such files, which is read in place; or a ``.csv`` with the columns ``field_id,
         red, green, blue, yellow``, whose paths start from its own folder. Other files, such as
-        ``<id>_cells.png``, are left aside.
+        ``<id>_cells.png``, are left aside. Folders and CSVs may be at an address, such as ``s3://bucket/plate1``.
     optional
         Channels that a field may lack.
+    csv_addresses
+        Protocols of which a CSV may name any address, see `hpa_cells.fields.listing.list_files`.
 
     Raises
     ------
@@ -66,7 +71,7 @@ def find_fields(location: Path | str, *, optional: frozenset[Channel] = frozense
         If a field lacks a channel, has two files for one, or an id that is not safe as a file name. All such
         fields are counted and the first five told; `scan_fields` returns them instead.
     """
-    sources, problems = scan_fields(location, optional=optional)
+    sources, problems = scan_fields(location, optional=optional, csv_addresses=csv_addresses)
     if problems:
         shown = "\n".join(f"  {problem.message}" for problem in problems[:_NUM_SHOWN])
         rest = len(problems) - _NUM_SHOWN
@@ -77,7 +82,7 @@ def find_fields(location: Path | str, *, optional: frozenset[Channel] = frozense
 
 
 def scan_fields(
-    location: Path | str, *, optional: frozenset[Channel] = frozenset()
+    location: Place | str, *, optional: frozenset[Channel] = frozenset(), csv_addresses: Collection[str] = ()
 ) -> tuple[list[FieldSource], list[FieldProblem]]:
     """The fields at a place that can be used, and what is wrong with the others, each sorted by id.
 
@@ -90,7 +95,8 @@ def scan_fields(
     ValueError
         If `location` is no folder, zip or CSV, or a damaged one.
     """
-    listing = list_files(Path(location))
+    location = place(location)
+    listing = list_files(location, csv_addresses=csv_addresses)
     if not listing.entries:
         raise FileNotFoundError(
             f"No fields in {location}: found {_some(listing.ignored)}; expected {_EXPECTED}."
@@ -99,14 +105,22 @@ def scan_fields(
     entries_of_id: defaultdict[str, list[Entry]] = defaultdict(list)
     for entry in listing.entries:
         entries_of_id[entry.field_id].append(entry)
-    sources: list[FieldSource] = []
-    problems: list[FieldProblem] = []
-    for field_id, entries in sorted(entries_of_id.items()):
-        try:
-            sources.append(_source_of(field_id, entries, optional))
-        except _UnusableFieldError as error:
-            problems.append(FieldProblem(field_id=field_id, message=str(error)))
-    return sources, problems
+    look_at = partial(_source_or_problem, optional=optional)
+    found = list(overlapped(look_at, sorted(entries_of_id.items()), are_far=isinstance(location, Address)))
+    return (
+        [each for each in found if isinstance(each, FieldSource)],
+        [each for each in found if isinstance(each, FieldProblem)],
+    )
+
+
+def _source_or_problem(
+    named: tuple[str, list[Entry]], *, optional: frozenset[Channel]
+) -> FieldSource | FieldProblem:
+    field_id, entries = named
+    try:
+        return _source_of(field_id, entries, optional)
+    except _UnusableFieldError as error:
+        return FieldProblem(field_id=field_id, message=str(error))
 
 
 def _source_of(field_id: str, entries: list[Entry], optional: frozenset[Channel]) -> FieldSource:
@@ -153,7 +167,7 @@ def _files_of_entry(field_id: str, entry: Entry) -> dict[Channel, ImageFile]:
     }
 
 
-def _tell_ignored(location: Path | str, listing: Listing) -> None:
+def _tell_ignored(location: Place | str, listing: Listing) -> None:
     if listing.ignored:
         log.info("%s: ignored %d others: %s.", location, len(listing.ignored), _some(listing.ignored))
 

@@ -1,4 +1,8 @@
-"""The image files in a folder, a zip or a CSV of paths, each with the field and channel its name tells."""
+"""The image files in a folder, a zip or a CSV of paths, each with the field and channel its name tells.
+
+Folders and CSVs may be at an address. There, nobody asks whether a file of a CSV exists: that would be four requests a
+field, and who reads it finds out.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,13 @@ import re
 import stat
 import struct
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from hpa_cells.fields.rows import read_rows
 from hpa_cells.fields.source import ImageFile
+from hpa_cells.places import Address, Place, files_in, is_address, place
 from hpa_cells.types import Channel
 
 __all__ = ["Entry", "Listing", "list_files"]
@@ -62,8 +67,16 @@ class Listing:
     ignored: list[str]
 
 
-def list_files(location: Path) -> Listing:
+def list_files(location: Place, *, csv_addresses: Collection[str] = ()) -> Listing:
     """The files of fields in a folder (not in folders below it), a zip (at any depth) or a CSV of paths.
+
+    Parameters
+    ----------
+    location
+        The folder, zip or CSV.
+    csv_addresses
+        One protocol or several, of which a CSV may name any address. Of others it names those of its own bucket or web
+        server: who made the CSV would have requests sent wherever they like, from where the user is.
 
     Raises
     ------
@@ -72,18 +85,34 @@ def list_files(location: Path) -> Listing:
     ValueError
         If it is none of the three, or a damaged zip or CSV.
     """
+    csv_addresses = {csv_addresses} if isinstance(csv_addresses, str) else csv_addresses
+    if isinstance(location, Address):
+        return _list_address(location, csv_addresses)
     if location.is_dir():
-        files = (ImageFile(path=path) for path in sorted(location.iterdir()) if not path.is_dir())
-        return _sort_out((file.name, file, "") for file in files)
+        return _list_folder(location)
     if not location.exists():
         raise FileNotFoundError(
             f"{location} does not exist: give a folder of fields, a zip or a CSV of paths."
         )
     if location.suffix.lower() == ".csv":
-        return _list_csv(location)
+        return _list_csv(location, csv_addresses)
     if location.suffix.lower() == ".zip":
         return _sort_out(_members(location))
     raise ValueError(f"{location} is a file, expected a folder of fields, a .zip or a .csv of paths.")
+
+
+def _list_address(location: Address, csv_addresses: Collection[str]) -> Listing:
+    """The same at an address, where the name alone tells what it is: web servers do not."""
+    if location.suffix.lower() == ".csv":
+        return _list_csv(location, csv_addresses)
+    if location.suffix.lower() == ".zip":
+        raise ValueError(f"{location} is a zip, and these are read from disk: unpack it there, or copy it.")
+    return _list_folder(location)
+
+
+def _list_folder(location: Place) -> Listing:
+    files = (ImageFile(path=path) for path in files_in(location))
+    return _sort_out((file.name, file, "") for file in files)
 
 
 def _sort_out(files: Iterator[tuple[str, ImageFile, str]]) -> Listing:
@@ -131,7 +160,7 @@ def _members(location: Path) -> Iterator[tuple[str, ImageFile, str]]:
         yield PurePosixPath(info.filename).name, file, _why_unsafe(info)
 
 
-def _list_csv(location: Path) -> Listing:
+def _list_csv(location: Place, csv_addresses: Collection[str]) -> Listing:
     rows = read_rows(location)
     if _ID_COLUMN not in rows.header or not _COLORS.keys() & set(rows.header):
         found = ", ".join(rows.header) or "none"
@@ -139,26 +168,51 @@ def _list_csv(location: Path) -> Listing:
     entries = [
         entry
         for field_id, cells in zip(rows.column(_ID_COLUMN), rows.cells, strict=True)
-        for entry in _entries_of_row(field_id, dict(zip(rows.header, cells, strict=True)), location)
+        for entry in _entries_of_row(
+            field_id, dict(zip(rows.header, cells, strict=True)), location, csv_addresses
+        )
     ]
     ignored = [name for name in rows.header if name not in (_ID_COLUMN, *_COLORS)]
     return Listing(entries=entries, ignored=ignored)
 
 
-def _entries_of_row(field_id: str, row: dict[str, str], location: Path) -> list[Entry]:
-    files = {channel: location.parent / row[color] for color, channel in _COLORS.items() if row.get(color)}
-    if not files:
+def _entries_of_row(
+    field_id: str, row: dict[str, str], location: Place, csv_addresses: Collection[str]
+) -> list[Entry]:
+    texts = {channel: row[color] for color, channel in _COLORS.items() if row.get(color)}
+    if not texts:
         problem = "its row names no file"
         return [Entry(field_id=field_id, channel=None, file=ImageFile(path=location), problem=problem)]
-    return [
-        Entry(
-            field_id=field_id,
-            channel=channel,
-            file=ImageFile(path=path),
-            problem="" if _is_file(path) else "there is no such file",
+    entries = []
+    for channel, text in texts.items():
+        try:
+            path, problem = _place_beside(location, text, csv_addresses), ""
+        except ValueError as error:
+            path, problem = location, str(error)
+        if isinstance(path, Path) and not problem and not _is_file(path):
+            problem = "there is no such file"
+        entries.append(Entry(field_id=field_id, channel=channel, file=ImageFile(path=path), problem=problem))
+    return entries
+
+
+def _place_beside(csv: Place, text: str, csv_addresses: Collection[str]) -> Place:
+    """The place that a CSV names.
+
+    Raises
+    ------
+    ValueError
+        If it may not name it, or it is none.
+    """
+    if not is_address(text):
+        return csv.beside(text) if isinstance(csv, Address) else csv.parent / text
+    protocol = text.partition(":")[0].lower()
+    is_own = isinstance(csv, Address) and f"{text}/".startswith(f"{csv.root}/")
+    if not is_own and protocol not in csv_addresses:
+        raise ValueError(
+            f"it names {text}, which is neither beside it nor allowed: if you trust the CSV, set "
+            f"csv_addresses=[{protocol}]"
         )
-        for channel, path in files.items()
-    ]
+    return place(text)
 
 
 def _is_file(path: Path) -> bool:

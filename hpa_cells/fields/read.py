@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpa_cells.fields.decode import DecodedImage, decode_image
-from hpa_cells.fields.source import FieldSource, UnreadableImageError
+from hpa_cells.fields.source import FieldSource, ImageFile, UnreadableImageError
+from hpa_cells.places import Address, overlapped
 from hpa_cells.types import NUM_CHANNELS, Channel, Field
 
 __all__ = ["ASSUMED_FIELD_SIDE_UM", "read_field"]
@@ -72,15 +73,24 @@ def _decode_files(source: FieldSource) -> dict[Channel, _Plane]:
     """The plane and the stated pixel size of each channel; a file of several channels is decoded once."""
     images: dict[tuple[str, str], DecodedImage] = {}
     planes: dict[Channel, _Plane] = {}
-    for channel, file in sorted(source.files.items()):
-        key = (str(file.path), file.member)
+    ordered = sorted(source.files.items())
+    files = {_key(file): file for _, file in ordered}.values()
+    are_far = any(isinstance(file.path, Address) for file in files)
+    contents = overlapped(ImageFile.read_bytes, files, are_far=are_far)
+    for channel, file in ordered:
+        key = _key(file)
         try:
             if key not in images:
-                images[key] = decode_image(file.read_bytes(), is_stack=file.plane is not None)
+                images[key] = decode_image(next(contents), is_stack=file.plane is not None)
             planes[channel] = (_plane(images[key], file.plane or 0), images[key].pixel_size_um)
         except (UnreadableImageError, OSError) as error:
             raise ValueError(f"Field {source.field_id}: {file} cannot be used: {error}.") from error
     return planes
+
+
+def _key(file: ImageFile) -> tuple[str, str]:
+    """The same for all planes of a file."""
+    return str(file.path), file.member
 
 
 def _plane(image: DecodedImage, number: int) -> NDArray[Any]:

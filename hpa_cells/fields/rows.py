@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 from dataclasses import dataclass
-from pathlib import Path
+from typing import IO
+
+from hpa_cells.places import Address, Place
 
 __all__ = ["Rows", "read_rows"]
 
@@ -25,7 +28,7 @@ class Rows:
         The texts of each row, as many as the header has.
     """
 
-    path: Path
+    path: Place
     header: list[str]
     lines: list[int]
     cells: list[list[str]]
@@ -56,7 +59,7 @@ class Rows:
         return list(line_of_text)
 
 
-def read_rows(path: Path) -> Rows:
+def read_rows(path: Place) -> Rows:
     """Read a CSV with a header; empty lines are left out.
 
     Raises
@@ -70,7 +73,7 @@ def read_rows(path: Path) -> Rows:
         raise FileNotFoundError(f"{path} does not exist, expected a CSV.")
     rows = Rows(path=path, header=[], lines=[], cells=[])
     try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
+        with _opened(path) as stream:
             reader = csv.reader(stream)
             rows.header.extend(next(reader, []))
             for cells in filter(None, reader):
@@ -85,3 +88,9 @@ def read_rows(path: Path) -> Rows:
                 f"({', '.join(rows.header)})."
             )
     return rows
+
+
+def _opened(path: Place) -> IO[str]:
+    if isinstance(path, Address):
+        return io.TextIOWrapper(io.BytesIO(path.read_bytes()), newline="", encoding="utf-8-sig")
+    return path.open(newline="", encoding="utf-8-sig")

@@ -1,4 +1,4 @@
-"""Where the files of a field are, on disk or inside a zip."""
+"""Where the files of a field are: on disk, inside a zip, or at an address."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typing import IO
 
 from hpa_cells.fields.ids import check_field_id
 from hpa_cells.limits import MAX_FILE_BYTES, check_unpacked
+from hpa_cells.places import Address, Place
 from hpa_cells.types import Channel
 
 __all__ = ["FieldSource", "ImageFile", "UnreadableImageError"]
@@ -35,14 +36,14 @@ class ImageFile:
     Attributes
     ----------
     path
-        The file, or the zip that holds it.
+        The file, or the zip on disk that holds it.
     member
         Its name inside the zip; empty for a plain file.
     plane
         Which plane of a multi-channel file; None for a file that holds one channel.
     """
 
-    path: Path
+    path: Place
     member: str = ""
     plane: int | None = None
 
@@ -56,9 +57,11 @@ class ImageFile:
 
     def open(self) -> IO[bytes]:
         """The content as a stream: of the file itself, or of a copy in memory where it lies in a zip."""
+        if isinstance(self.path, Address):
+            return self.path.open()
         if self.member:
             return io.BytesIO(self.read_bytes())
-        self._check_file()
+        _check_file(self.path)
         return self.path.open("rb")
 
     def read_bytes(self) -> bytes:
@@ -71,29 +74,21 @@ class ImageFile:
         UnreadableImageError
             If it is absurdly large, no file at all, or a damaged or encrypted member of a zip.
         """
-        if not self.member:
-            self._check_file()
-            return self.path.read_bytes()
-        try:
-            archive = _open_zip(self.path, self.path.stat().st_mtime_ns, os.getpid())
-            info = archive.getinfo(self.member)
-            _check_size(info.file_size)
-            try:
-                # Of what the zip really holds: its directory may promise anything for both.
-                check_unpacked(info.file_size, min(info.compress_size, self.path.stat().st_size))
-            except ValueError as error:
-                raise UnreadableImageError(str(error)) from error
-            return archive.read(info)
-        except _ZIP_DAMAGE as error:
-            raise UnreadableImageError(f"it cannot be unpacked ({error})") from error
+        if isinstance(self.path, Address):
+            return _read_address(self.path)
+        if self.member:
+            return _read_member(self.path, self.member)
+        _check_file(self.path)
+        return self.path.read_bytes()
 
-    def _check_file(self) -> None:
-        """Refuse what has no end, such as a device, or no beginning: a pipe that nobody writes to."""
-        # A link is followed: folders of links to the images of a disk are how many laboratories share them.
-        status = self.path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise UnreadableImageError("it is no regular file")
-        _check_size(status.st_size)
+
+def _check_file(path: Path) -> None:
+    """Refuse what has no end, such as a device, or no beginning: a pipe that nobody writes to."""
+    # A link is followed: folders of links to the images of a disk are how many laboratories share them.
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise UnreadableImageError("it is no regular file")
+    _check_size(status.st_size)
 
 
 def _check_size(num_bytes: int) -> None:
@@ -101,6 +96,30 @@ def _check_size(num_bytes: int) -> None:
         raise UnreadableImageError(
             f"it has {num_bytes:,} bytes, at most {MAX_FILE_BYTES:,} are read: cut it into parts"
         )
+
+
+def _read_address(address: Address) -> bytes:
+    try:
+        return address.read_bytes()
+    except FileNotFoundError as error:
+        raise UnreadableImageError("there is no such file") from error
+    except ValueError as error:
+        raise UnreadableImageError(str(error)) from error
+
+
+def _read_member(path: Path, member: str) -> bytes:
+    try:
+        archive = _open_zip(path, path.stat().st_mtime_ns, os.getpid())
+        info = archive.getinfo(member)
+        _check_size(info.file_size)
+        try:
+            # Of what the zip really holds: its directory may promise anything for both.
+            check_unpacked(info.file_size, min(info.compress_size, path.stat().st_size))
+        except ValueError as error:
+            raise UnreadableImageError(str(error)) from error
+        return archive.read(info)
+    except _ZIP_DAMAGE as error:
+        raise UnreadableImageError(f"it cannot be unpacked ({error})") from error
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,13 +6,13 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 import cv2
 import pandas as pd
 
 from hpa_cells.atomic import replaced_on_success
+from hpa_cells.places import Place, local_or_bytes
 from hpa_cells.prediction.memory import is_out_of_memory
 from hpa_cells.spreadsheet import guarded, plain_text
 
@@ -122,12 +122,12 @@ class Attempt(Generic[T, R]):
         return outcomes
 
 
-def read_failures(folder: Path) -> list[Failure]:
+def read_failures(folder: Place) -> list[Failure]:
     """What ``failures.csv`` of a folder says; nothing where there is none."""
     path = folder / FAILURES_FILE
     if not path.exists():
         return []
-    rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+    rows = pd.read_csv(local_or_bytes(path), dtype=str, keep_default_na=False)
     columns = [rows[column.name] for column in fields(Failure)]
     return [
         Failure(field_id=plain_text(field_id), stage=stage, error=plain_text(error))
@@ -135,7 +135,7 @@ def read_failures(folder: Path) -> list[Failure]:
     ]
 
 
-def write_failures(folder: Path, failures: Sequence[Failure]) -> Path:
+def write_failures(folder: Place, failures: Sequence[Failure]) -> Place:
     """Write ``failures.csv`` (field_id, stage, error) in one go; only its header where nothing failed.
 
     What is there already is not written again: who reads the masks of a folder takes new files for new masks.

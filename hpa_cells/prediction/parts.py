@@ -8,13 +8,13 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from heapq import merge
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from hpa_cells.atomic import replaced_on_success
 from hpa_cells.parquet import read_parquet
+from hpa_cells.places import Place
 from hpa_cells.provenance import Provenance, read_provenance
 from hpa_cells.table import Column, field_shards
 
@@ -61,17 +61,17 @@ class Part:
         """Whether a field is of this part: of one part always, whatever other fields there are."""
         return zlib.crc32(field_id.encode()) % self.of == self.number - 1
 
-    def folder(self, out: Path) -> Path:
+    def folder(self, out: Place) -> Place:
         """Where its table is, below that of all."""
         return out / f"part-{self.number}-of-{self.of}"
 
-    def finish(self, out: Path) -> None:
+    def finish(self, out: Place) -> None:
         """Put on record that all its fields were tried."""
         with replaced_on_success(self.folder(out) / _DONE_FILE) as temporary:
             temporary.write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
 
 
-def finished_parts(out: Path) -> list[Part]:
+def finished_parts(out: Place) -> list[Part]:
     """All parts of a folder.
 
     Raises
@@ -105,7 +105,7 @@ def finished_parts(out: Path) -> list[Part]:
     return parts
 
 
-def provenance_of(folders: Sequence[Path]) -> Provenance | None:
+def provenance_of(folders: Sequence[Place]) -> Provenance | None:
     """The provenance of tables that are parts of one; None where no field is finished.
 
     Raises
@@ -126,13 +126,13 @@ def provenance_of(folders: Sequence[Path]) -> Provenance | None:
     return first
 
 
-def merged_rows(folders: Sequence[Path]) -> Iterator[tuple[pd.DataFrame, dict[str, Any]]]:
+def merged_rows(folders: Sequence[Place]) -> Iterator[tuple[pd.DataFrame, dict[str, Any]]]:
     """Cells and row of each field of several tables, by field id; one shard of each table is in memory."""
     by_id = merge(*map(_rows_of, folders), key=lambda each: each[0])
     return ((cells, row) for _, cells, row in by_id)
 
 
-def _rows_of(folder: Path) -> Iterator[tuple[str, pd.DataFrame, dict[str, Any]]]:
+def _rows_of(folder: Place) -> Iterator[tuple[str, pd.DataFrame, dict[str, Any]]]:
     for path in field_shards(folder):
         cells = read_parquet(path.with_name(path.name.replace("fields-", "cells-", 1)))
         positions = cells.groupby(Column.FIELD_ID).indices

@@ -9,15 +9,16 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from types import TracebackType
 
 from hpa_cells.fields import FieldSource, read_field
+from hpa_cells.places import Address, Place
 
-__all__ = ["FatalFieldError", "ReadingMarks"]
+__all__ = ["FatalFieldError", "ReadingMarks", "marks_in"]
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +87,14 @@ class ReadingMarks:
             yield
         finally:
             mark.unlink(missing_ok=True)
+
+
+def marks_in(out: Place) -> AbstractContextManager[ReadingMarks | None]:
+    """The marks of a run for what is being read, for the time of a block; None at an address.
+
+    There they would be two more requests a field.
+    """
+    return nullcontext() if isinstance(out, Address) else ReadingMarks(out)
 
 
 def _end_of_reading(source: FieldSource) -> str:

@@ -3,7 +3,7 @@
 from hpa_cells.segmentation.hpacellseg import HpaCellSeg
 from hpa_cells.segmentation.precomputed import Precomputed
 from hpa_cells.segmentation.protocol import NetworkSegmenter, Segmenter
-from hpa_cells.segmentation.storage import is_written, read_segmentation, write_segmentation
+from hpa_cells.segmentation.storage import is_written, read_segmentation, write_segmentation, written_fields
 from hpa_cells.segmentation.table_masks import TableMasks
 from hpa_cells.segmentation.unet import UNet
 from hpa_cells.segmentation.watershed import Watershed
@@ -19,4 +19,5 @@ __all__ = [
     "is_written",
     "read_segmentation",
     "write_segmentation",
+    "written_fields",
 ]

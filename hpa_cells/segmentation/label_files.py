@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import tokenize
 import warnings
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from hpa_cells.limits import check_side
+from hpa_cells.places import Place, local_or_bytes
 from hpa_cells.types import Field
 
 __all__ = ["LABEL_SUFFIXES", "read_labels"]
@@ -52,7 +54,7 @@ class _OtherShapeError(ValueError):
     """A file that promises an image of another height and width."""
 
 
-def read_labels(path: Path, *, array: str = "cells", field: Field | None = None) -> NDArray[np.int32]:
+def read_labels(path: Place, *, array: str = "cells", field: Field | None = None) -> NDArray[np.int32]:
     """Ids in a PNG, a TIFF or an npz file.
 
     Parameters
@@ -74,8 +76,9 @@ def read_labels(path: Path, *, array: str = "cells", field: Field | None = None)
         If the file is damaged, in colour, of another shape than its field, or its values are no ids (negative,
         fractions, beyond 2**31 - 1).
     """
+    file = local_or_bytes(path)
     try:
-        pixels = _read_npz(path, array, field) if path.suffix == ".npz" else _read_image(path, field)
+        pixels = _read_npz(file, array, field) if path.suffix == ".npz" else _read_image(file, field)
     except _OtherShapeError as error:
         raise ValueError(f"Mask {path} {error}") from error
     except _DAMAGE as error:
@@ -94,20 +97,21 @@ def read_labels(path: Path, *, array: str = "cells", field: Field | None = None)
     return pixels.astype(np.int32)
 
 
-def _read_image(path: Path, field: Field | None) -> NDArray[Any]:
+def _read_image(file: Path | io.BytesIO, field: Field | None) -> NDArray[Any]:
     with warnings.catch_warnings():
         # Pillow only warns of a TIFF that is cut off in its header.
         warnings.simplefilter("error", UserWarning)
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         # Of the many formats that Pillow knows, some run other programs on the file, whatever its name is.
-        with Image.open(path, formats=("PNG", "TIFF")) as image:
+        with Image.open(file, formats=("PNG", "TIFF")) as image:
             _check_shape((image.height, image.width), field)
             return np.asarray(image)
 
 
-def _read_npz(path: Path, array: str, field: Field | None) -> NDArray[Any]:
+def _read_npz(file: Path | io.BytesIO, array: str, field: Field | None) -> NDArray[Any]:
     # Without pickle: a mask from elsewhere must not be able to run code.
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+    stream = file if isinstance(file, io.BytesIO) else file.open("rb")
+    with stream, np.load(stream, allow_pickle=False) as arrays:
         names = list(arrays)
         if array not in names:
             if len(names) != 1:
@@ -115,7 +119,7 @@ def _read_npz(path: Path, array: str, field: Field | None) -> NDArray[Any]:
                     f"it holds the arrays {', '.join(names)}, expected `{array}` or a single one"
                 )
             array = names[0]
-        shape = _promised_shape(path, array)
+        shape = _promised_shape(stream, array)
         if len(shape) == 2:
             _check_shape(shape, field)
         elif np.prod(shape, dtype=np.float64) > _MAX_OTHER_SIZE:
@@ -123,9 +127,9 @@ def _read_npz(path: Path, array: str, field: Field | None) -> NDArray[Any]:
         return np.asarray(arrays[array])
 
 
-def _promised_shape(path: Path, array: str) -> tuple[int, ...]:
+def _promised_shape(npz: IO[bytes], array: str) -> tuple[int, ...]:
     """The shape in the header of an array: none of its values are unpacked."""
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(npz) as archive:
         members = archive.namelist()
         with archive.open(f"{array}.npy" if f"{array}.npy" in members else array) as file:
             version = np.lib.format.read_magic(file)

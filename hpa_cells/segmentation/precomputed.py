@@ -7,11 +7,12 @@ import struct
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hpa_cells.places import Address, Place, local_or_bytes, place
 from hpa_cells.segmentation.label_files import LABEL_SUFFIXES, read_labels
 from hpa_cells.types import Channel, Field, Segmentation, label_ids
 
@@ -34,7 +35,7 @@ class Precomputed:
     Attributes
     ----------
     folder
-        Where the label images of cells are.
+        Where the label images of cells are; may be an address, such as ``s3://bucket/masks``.
     nuclei_folder
         Where those of nuclei are, then also as ``<id>`` alone; None: in `folder`.
     match_nuclei
@@ -42,13 +43,13 @@ class Precomputed:
         Nuclei outside all cells are dropped.
     """
 
-    folder: Path | str
-    nuclei_folder: Path | str | None = None
+    folder: Place | str
+    nuclei_folder: Place | str | None = None
     match_nuclei: bool = False
 
     def __post_init__(self) -> None:
         for folder in (self.folder, self.nuclei_folder):
-            if folder is not None and not Path(folder).is_dir():
+            if folder is not None and not _is_folder(place(folder)):
                 raise FileNotFoundError(
                     f"segmenter folder {folder} does not exist: give the folder of the label images."
                 )
@@ -96,8 +97,8 @@ class Precomputed:
             field_id=field.field_id, cells=cells, nuclei=nuclei, pixel_size_um=field.pixel_size_um
         )
 
-    def _find_cells(self, field_id: str) -> Path:
-        path = _only_file(Path(self.folder), field_id, _CELL_ENDINGS)
+    def _find_cells(self, field_id: str) -> Place:
+        path = _only_file(place(self.folder), field_id, _CELL_ENDINGS)
         if path is None:
             raise FileNotFoundError(
                 f"Field {field_id} has no label image in {self.folder}: "
@@ -105,17 +106,37 @@ class Precomputed:
             )
         return path
 
-    def _find_nuclei(self, field_id: str, cells_path: Path) -> Path | None:
+    def _find_nuclei(self, field_id: str, cells_path: Place) -> Place | None:
         if self.nuclei_folder is not None:
-            return _only_file(Path(self.nuclei_folder), field_id, (*_NUCLEUS_ENDINGS, ""))
+            return _only_file(place(self.nuclei_folder), field_id, (*_NUCLEUS_ENDINGS, ""))
         if cells_path.suffix == ".npz" and _holds_nuclei(cells_path):
             return cells_path
-        return _only_file(Path(self.folder), field_id, _NUCLEUS_ENDINGS)
+        return _only_file(place(self.folder), field_id, _NUCLEUS_ENDINGS)
 
 
-def _only_file(folder: Path, field_id: str, endings: Sequence[str]) -> Path | None:
-    candidates = (folder / f"{field_id}{ending}{suffix}" for ending in endings for suffix in LABEL_SUFFIXES)
-    found = [path for path in candidates if path.is_file()]
+def _is_folder(folder: Place) -> bool:
+    if not isinstance(folder, Address):
+        return folder.is_dir()
+    # Anew for each segmenter: there may be more masks than an earlier one has seen.
+    _names_at.cache_clear()
+    try:
+        return bool(_names_at(folder))
+    except FileNotFoundError:
+        return False
+
+
+@lru_cache
+def _names_at(folder: Address) -> frozenset[str]:
+    """The names of the files at an address: one request for all, instead of twenty a field."""
+    return frozenset(file.name for file in folder.files())
+
+
+def _only_file(folder: Place, field_id: str, endings: Sequence[str]) -> Place | None:
+    candidates = [folder / f"{field_id}{ending}{suffix}" for ending in endings for suffix in LABEL_SUFFIXES]
+    if isinstance(folder, Address):
+        found = [path for path in candidates if path.name in _names_at(folder)]
+    else:
+        found = [path for path in candidates if path.is_file()]
     if len(found) > 1:
         raise ValueError(
             f"Field {field_id} has {len(found)} label images in {folder} "
@@ -124,9 +145,9 @@ def _only_file(folder: Path, field_id: str, endings: Sequence[str]) -> Path | No
     return found[0] if found else None
 
 
-def _holds_nuclei(path: Path) -> bool:
+def _holds_nuclei(path: Place) -> bool:
     try:
-        with zipfile.ZipFile(path) as arrays:
+        with zipfile.ZipFile(local_or_bytes(path)) as arrays:
             return "nuclei.npy" in arrays.namelist()
     except (zipfile.BadZipFile, RuntimeError, struct.error):
         # Said when its cells are read.

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
+from typing import Final
 
 import cv2
 import numpy as np
 from PIL import Image
 
 from hpa_cells.atomic import replaced_on_success
+from hpa_cells.places import Place, files_in, place
 from hpa_cells.segmentation.label_files import read_labels
 from hpa_cells.types import Segmentation
 
-__all__ = ["is_written", "read_segmentation", "write_segmentation"]
+__all__ = ["is_written", "read_segmentation", "write_segmentation", "written_fields"]
 
 _SUFFIXES = (".png", ".tif")
+_CELLS_NAME: Final = re.compile(r"(?P<id>.*)_cells(?P<suffix>\.png|\.tif)", re.DOTALL)
 _MAX_PNG_ID = 65_535
 
 
-def write_segmentation(segmentation: Segmentation, folder: Path | str) -> None:
+def write_segmentation(segmentation: Segmentation, folder: Place | str) -> None:
     """Write the two label images of a field; each appears whole or not at all.
 
     The nuclei are written first: where the cells are, the field is finished. An earlier result of the field
@@ -43,7 +46,7 @@ def write_segmentation(segmentation: Segmentation, folder: Path | str) -> None:
         _path(folder, segmentation.field_id, name, other).unlink(missing_ok=True)
 
 
-def is_written(folder: Path | str, field_id: str) -> bool:
+def is_written(folder: Place | str, field_id: str) -> bool:
     """Whether both label images of a field are there."""
     return any(
         all(_path(folder, field_id, name, suffix).is_file() for name in ("cells", "nuclei"))
@@ -51,7 +54,17 @@ def is_written(folder: Path | str, field_id: str) -> bool:
     )
 
 
-def read_segmentation(folder: Path | str, field_id: str, *, pixel_size_um: float) -> Segmentation:
+def written_fields(folder: Place | str) -> frozenset[str]:
+    """Ids of the fields of which `is_written` is true, by one look at the folder; none where it does not exist."""
+    try:
+        names = {path.name for path in files_in(place(folder))}
+    except FileNotFoundError:
+        return frozenset()
+    found = filter(None, map(_CELLS_NAME.fullmatch, names))
+    return frozenset(each["id"] for each in found if f"{each['id']}_nuclei{each['suffix']}" in names)
+
+
+def read_segmentation(folder: Place | str, field_id: str, *, pixel_size_um: float) -> Segmentation:
     """Read what `write_segmentation` wrote; `Precomputed` reads other layouts too.
 
     Raises
@@ -75,5 +88,5 @@ def read_segmentation(folder: Path | str, field_id: str, *, pixel_size_um: float
     )
 
 
-def _path(folder: Path | str, field_id: str, name: str, suffix: str) -> Path:
-    return Path(folder) / f"{field_id}_{name}{suffix}"
+def _path(folder: Place | str, field_id: str, name: str, suffix: str) -> Place:
+    return place(folder) / f"{field_id}_{name}{suffix}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -86,7 +85,7 @@ def _paint(ids: pd.Series[int], masks: pd.Series[str], size_px: tuple[int, int])
 @lru_cache(maxsize=2)
 def _read_masks(folder: str) -> dict[str, tuple[tuple[int, int], pd.DataFrame]]:
     """Height and width, in px, and the rows of the cells of every field of a table."""
-    table = read_table(Path(folder))
+    table = read_table(folder)
     rows = table.cells.groupby(Column.FIELD_ID).indices
     columns = [Column.FIELD_ID, Column.HEIGHT_PX, Column.WIDTH_PX]
     return {

@@ -261,11 +261,13 @@ def masks_fingerprint(segmenter: Mapping[str, Any]) -> str | None:
 
 def fields_fingerprint(fields: Sequence[FieldSource]) -> str:
     """A name for these fields, in this order: another one as soon as one of their files has changed."""
-    files = [
-        [source.field_id, channel.color, str(file), file.path.stat().st_size, file.path.stat().st_mtime_ns]
-        for source in fields
-        for channel, file in sorted(source.files.items())
-    ]
+    files = []
+    for source in fields:
+        for channel, file in sorted(source.files.items()):
+            # A training refuses addresses.
+            assert isinstance(file.path, Path)
+            stat = file.path.stat()
+            files.append([source.field_id, channel.color, str(file), stat.st_size, stat.st_mtime_ns])
     return _hash(files)
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hpa_cells.addresses import Address
 from hpa_cells.fields import FieldSource, find_fields, write_field
-from hpa_cells.prediction import ReadingMarks
+from hpa_cells.prediction import ReadingMarks, marks_in
 from hpa_cells.prediction import reading_marks as module
 from hpa_cells.prediction.reading_marks import FatalFieldError
 from hpa_cells.types import Field
@@ -135,3 +136,10 @@ def test_a_run_goes_on_without_the_field_that_ended_it(small_world: Any, tmp_pat
         assert "Field f2 was being read when a process came to a sudden end" in ended.stderr
         assert "1 of 5 fields failed" in ended.stderr
         assert "ends the process that does it (SIGABRT)" in (out / "failures.csv").read_text()
+
+
+def test_at_an_address_nothing_is_marked(out: Path) -> None:
+    with marks_in(Address("s3://bucket/run")) as marks:
+        assert marks is None
+    with marks_in(out) as marks:
+        assert marks == ReadingMarks(out)

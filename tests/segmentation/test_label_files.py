@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from hpa_cells.addresses import Address
 from hpa_cells.segmentation.label_files import read_labels
 from hpa_cells.types import Field
 
@@ -150,3 +152,17 @@ def test_numbers_of_a_header_are_not_run(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be read"):
         read_labels(tmp_path / "a.npz")
     assert not harm.exists()
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.npz"])
+def test_a_file_at_an_address(far: Any, tmp_path: Path, name: str) -> None:
+    if name == "a.npz":
+        np.savez(tmp_path / name, cells=LABELS, nuclei=LABELS // 2)
+    else:
+        save(tmp_path / name, LABELS.astype(np.uint16))
+    address = Address(f"{far.url}/{name}")
+    address.write_bytes((tmp_path / name).read_bytes())
+    np.testing.assert_array_equal(read_labels(address), LABELS)
+    address.write_bytes(b"damaged")
+    with pytest.raises(ValueError, match=rf"Mask {address} cannot be read \(.*\): make it again"):
+        read_labels(address)

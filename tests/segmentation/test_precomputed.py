@@ -3,12 +3,15 @@ from __future__ import annotations
 import logging
 import pickle
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from hpa_cells.addresses import Address
+from hpa_cells.places import Place
 from hpa_cells.segmentation import Precomputed
 from hpa_cells.types import Channel, Field, Segmentation, label_ids
 
@@ -34,7 +37,11 @@ def save(path: Path, labels: NDArray[np.int32]) -> None:
 
 
 def segment(
-    folder: Path, shape: tuple[int, int] = (20, 30), *, nuclei_folder: Path | None = None, match: bool = False
+    folder: Place,
+    shape: tuple[int, int] = (20, 30),
+    *,
+    nuclei_folder: Path | None = None,
+    match: bool = False,
 ) -> Segmentation:
     field = Field(field_id="f", image=np.zeros((4, *shape), dtype=np.uint8), pixel_size_um=0.2)
     segmenter = Precomputed(folder=folder, nuclei_folder=nuclei_folder, match_nuclei=match)
@@ -168,3 +175,20 @@ def test_the_real_masks_of_hpacellseg(real_data: Path) -> None:
     # Numbered alike by hpacellseg, and so matching by overlap changes nothing.
     [matched] = Precomputed(folder=folder, match_nuclei=True).segment([field])
     np.testing.assert_array_equal(matched.nuclei, exact.nuclei)
+
+
+def test_one_npz_of_both_at_an_address(
+    far: Any, tmp_path: Path, cells: NDArray[np.int32], nuclei: NDArray[np.int32]
+) -> None:
+    np.savez(tmp_path / "f_cells.npz", cells=cells, nuclei=nuclei)
+    address = Address(f"{far.url}/masks/f_cells.npz")
+    address.write_bytes((tmp_path / "f_cells.npz").read_bytes())
+    segmentation = segment(address.parent)
+    np.testing.assert_array_equal(segmentation.cells, cells)
+    np.testing.assert_array_equal(segmentation.nuclei, nuclei)
+    # A new segmenter sees what has come since.
+    address.with_name("f.png").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"Field f has 2 label images in .*/masks \(f_cells\.npz, f\.png\)"):
+        segment(address.parent)
+    with pytest.raises(FileNotFoundError, match=r"segmenter folder .*/nothing does not exist"):
+        segment(address.parent.with_name("nothing"))

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +11,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 
-from hpa_cells.segmentation import Precomputed, is_written, read_segmentation, write_segmentation
+from hpa_cells.places import place
+from hpa_cells.segmentation import (
+    Precomputed,
+    is_written,
+    read_segmentation,
+    write_segmentation,
+    written_fields,
+)
 from hpa_cells.types import Field, Segmentation
 
 label_images = arrays(
@@ -57,3 +66,16 @@ def test_a_field_is_finished_when_both_images_are_there(tmp_path: Path) -> None:
 def test_a_field_without_images_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"Field f has no f_cells\.png"):
         read_segmentation(tmp_path, "f", pixel_size_um=0.1)
+
+
+def test_finished_fields_by_one_look(far: Any, tmp_path: Path) -> None:
+    for folder in (tmp_path / "masks", f"{far.url}/masks"):
+        assert written_fields(folder) == frozenset()
+        for field_id, top in (("a b", 5), ("c_cells", 70_000), ("d", 1)):
+            segmentation = segmentation_of(np.full((3, 4), top, dtype=np.int32))
+            write_segmentation(replace(segmentation, field_id=field_id), folder)
+        assert written_fields(folder) == {"a b", "c_cells", "d"}
+        (place(folder) / "d_nuclei.png").unlink()
+        assert written_fields(folder) == {"a b", "c_cells"}
+        assert all(is_written(folder, each) for each in ("a b", "c_cells"))
+        assert not is_written(folder, "d")
