@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ def test_types_of_the_file(tmp_path: Path) -> None:
 
 def test_shards_hold_the_number_of_fields_asked_for(tmp_path: Path) -> None:
     write(tmp_path, {name: [1] for name in "abcde"}, shard_fields=2)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
+    assert sorted(path.name for path in tmp_path.glob("*.parquet")) == [
         f"{kind}-{number:06d}.parquet" for kind in ("cells", "fields") for number in range(3)
     ]
     assert pq.read_metadata(tmp_path / "fields-000001.parquet").num_rows == 2
@@ -191,13 +192,51 @@ def test_a_failed_write_can_be_repeated(tmp_path: Path, monkeypatch: pytest.Monk
     writer = TableWriter(tmp_path, provenance=PROVENANCE)
     writer.add(cells=cell_rows("a", [1]), field_row=field_row("a", 1))
     with monkeypatch.context() as patch:
-        patch.setattr(hpa_cells.table.pq, "write_table", full_disk)
+        patch.setattr(hpa_cells.table.writing.pq, "write_table", full_disk)
         with pytest.raises(OSError, match="No space left"):
             writer.flush()
     assert list(tmp_path.iterdir()) == []
     writer.flush()
     writer.flush()
     assert read_table(tmp_path).fields[Column.FIELD_ID].tolist() == ["a"]
+
+
+def test_the_manifest_says_what_is_done_and_how(tmp_path: Path) -> None:
+    def told() -> Any:
+        return json.loads((tmp_path / "manifest.json").read_text())
+
+    with TableWriter(tmp_path, provenance=PROVENANCE, shard_fields=1) as writer:
+        for name, number in (("a", 2), ("b", 0), ("c", 3)):
+            writer.add(cells=cell_rows(name, [*range(1, number + 1)]), field_row=field_row(name, number))
+        # The last shard may still be on its way.
+        assert told()["num_fields"] >= 1
+    assert (told()["num_fields"], told()["num_cells"]) == (3, 5)
+    assert Provenance(**told()["provenance"]) == PROVENANCE
+    write(tmp_path, {"d": [1]})
+    assert (told()["num_fields"], told()["num_cells"]) == (4, 6)
+    # A stop before it was written leaves one that says less, until the command is repeated.
+    (tmp_path / "manifest.json").unlink()
+    assert len(read_table(tmp_path).fields) == 4
+    write(tmp_path, {})
+    assert told()["num_fields"] == 4
+
+
+def test_a_copy_that_lacks_a_shard_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, {name: [1] for name in "abc"}, shard_fields=1)
+    (tmp_path / "fields-000001.parquet").unlink()
+    with pytest.raises(ValueError, match=r"has 2 fields, by its manifest.json there were 3: copy the run"):
+        read_table(tmp_path)
+    # Repeated, the command does what is missing.
+    write(tmp_path, {"b": [1]})
+    assert len(read_table(tmp_path).fields) == 3
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"num_fields": "many"}', "[" * 100_000, "\xff"])
+def test_a_manifest_that_cannot_be_read(tmp_path: Path, text: str) -> None:
+    write(tmp_path, {"a": [1]})
+    (tmp_path / "manifest.json").write_text(text, encoding="latin-1")
+    with pytest.raises(ValueError, match=r"manifest.json cannot be read .*: copy the run again"):
+        read_table(tmp_path)
 
 
 def test_a_folder_without_table(tmp_path: Path) -> None:

@@ -86,6 +86,8 @@ def run(cfg: DictConfig) -> None:
     if isinstance(settings.fusion, LearnedFusion):
         _warn_of_other_scores(settings.fusion, provenance)
     with TableWriter(out, provenance=provenance, shard_fields=plain.shard_fields) as writer:
+        if part is not None:
+            part.begin(place(cfg.out))
         todo = _unfinished(sources, writer)
         times = StageTimes()
         try:

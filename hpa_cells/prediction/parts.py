@@ -16,7 +16,7 @@ from hpa_cells.atomic import replaced_on_success
 from hpa_cells.parquet import read_parquet
 from hpa_cells.places import Place
 from hpa_cells.provenance import Provenance, read_provenance
-from hpa_cells.table import Column, field_shards
+from hpa_cells.table import Column, cells_beside, field_shards
 
 __all__ = ["Part", "finished_parts", "merged_rows", "provenance_of"]
 
@@ -64,6 +64,10 @@ class Part:
     def folder(self, out: Place) -> Place:
         """Where its table is, below that of all."""
         return out / f"part-{self.number}-of-{self.of}"
+
+    def begin(self, out: Place) -> None:
+        """Take back that all were tried: there may be more of them than before."""
+        (self.folder(out) / _DONE_FILE).unlink(missing_ok=True)
 
     def finish(self, out: Place) -> None:
         """Put on record that all its fields were tried."""
@@ -134,7 +138,7 @@ def merged_rows(folders: Sequence[Place]) -> Iterator[tuple[pd.DataFrame, dict[s
 
 def _rows_of(folder: Place) -> Iterator[tuple[str, pd.DataFrame, dict[str, Any]]]:
     for path in field_shards(folder):
-        cells = read_parquet(path.with_name(path.name.replace("fields-", "cells-", 1)))
+        cells = read_parquet(cells_beside(path))
         positions = cells.groupby(Column.FIELD_ID).indices
         for row in read_parquet(path).to_dict("records"):
             field_id = row[Column.FIELD_ID]

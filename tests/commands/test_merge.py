@@ -106,6 +106,22 @@ def test_what_failed_in_a_part_is_on_record_and_comes_later(
     assert len(read_table(run).fields) == 5
 
 
+def test_a_part_that_was_begun_again_is_not_at_its_end(
+    predict: Program, hpa_cells: Program, small_world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (1, 2):
+        assert predict(f"part={number}/2").status == 0
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hpa_cells.commands.predict.predict_fields", stop)
+    assert predict("part=2/2").status == 130
+    ended = hpa_cells("merge", f"out={tmp_path / 'run'}")
+    assert ended.status == 1
+    assert "with part=2/2." in ended.stderr
+
+
 @pytest.mark.parametrize("text", ["0/2", "3/2", "2", "a/b", "1/0", "-1/2"])
 def test_what_is_no_part(predict: Program, tmp_path: Path, text: str) -> None:
     ended = predict(f"part={text}")

@@ -56,7 +56,7 @@ def test_the_cell_table(predict: Program, small_world: Any, tmp_path: Path) -> N
     assert "5/5" in ended.stderr
     assert f"{tmp_path / 'run'}: 5 fields" in ended.stderr
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
-        "cells-000000.parquet", FAILURES_FILE, "fields-000000.parquet",
+        "cells-000000.parquet", FAILURES_FILE, "fields-000000.parquet", "manifest.json",
     ]  # fmt: skip
     table = read_table(tmp_path / "run")
     assert table.fields.set_index(Column.FIELD_ID)[Column.NUM_CELLS].to_dict() == small_world.num_cells

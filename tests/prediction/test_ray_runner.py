@@ -189,7 +189,7 @@ def test_the_table_is_the_local_one_to_the_byte(predict: Any, gpus: int | None) 
         ("f02", "read"),
         ("f31", "segment"),
     ]
-    assert len(files) == 12
+    assert len(files) == 13
 
 
 @dataclass(frozen=True, kw_only=True)

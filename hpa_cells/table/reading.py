@@ -1,0 +1,91 @@
+"""A run read back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hpa_cells.classes import ClassSet, get_class_set
+from hpa_cells.parquet import read_parquet
+from hpa_cells.places import Place, place
+from hpa_cells.provenance import Provenance, read_provenance
+from hpa_cells.table.columns import Column
+from hpa_cells.table.manifest import check_whole
+from hpa_cells.table.shards import cells_beside, field_shards
+
+__all__ = ["CellTable", "read_table"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellTable:
+    """A run read back.
+
+    Attributes
+    ----------
+    cells
+        One row a cell, sorted by field and cell id: the columns of `CELL_COLUMNS`, one probability column a
+        class and the embedding (a list of float32; absent where the model gives none).
+    fields
+        One row a finished field, sorted by field id: the columns of `FIELD_COLUMNS` and one probability
+        column a class for the field as a whole (NaN where there is none).
+    class_set
+        The classes.
+    provenance
+        Where it comes from.
+    """
+
+    cells: pd.DataFrame
+    fields: pd.DataFrame
+    class_set: ClassSet
+    provenance: Provenance
+
+    def probabilities(self) -> NDArray[np.float32]:
+        """(N, K) float32, one row a cell."""
+        return self.cells[Column.probabilities(self.class_set)].to_numpy(dtype=np.float32)
+
+    def field_probabilities(self) -> NDArray[np.float32]:
+        """(F, K) float32, one row a field."""
+        return self.fields[Column.probabilities(self.class_set)].to_numpy(dtype=np.float32)
+
+
+def read_table(folder: Place | str) -> CellTable:
+    """Read a run, or a simulated truth, from its folder.
+
+    Cells of a shard whose fields were never written (a stop between the two) are left out.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder holds no finished field.
+    ValueError
+        If its shards come from different settings, one is not a shard of a cell table, or some are missing.
+    """
+    folder = place(folder)
+    paths = field_shards(folder)
+    if not paths:
+        raise FileNotFoundError(
+            f"{folder} holds no cell table (fields-*.parquet): give the folder that `hpa-cells predict` "
+            "wrote to."
+        )
+    provenance = read_provenance(paths[0])
+    for path in paths[1:]:
+        differences = provenance.differences(read_provenance(path))
+        if differences:
+            raise ValueError(
+                f"{path} differs from {paths[0].name}: {'; '.join(differences)}. Keep one run a folder."
+            )
+    fields = pd.concat([read_parquet(path) for path in paths], ignore_index=True)
+    check_whole(folder, num_fields=len(fields))
+    cells = pd.concat(
+        [read_parquet(cells_beside(path)) for path in paths],
+        ignore_index=True,
+    )
+    return CellTable(
+        cells=cells.sort_values([Column.FIELD_ID, Column.CELL_ID], ignore_index=True),
+        fields=fields.sort_values(Column.FIELD_ID, ignore_index=True),
+        class_set=get_class_set(provenance.class_set),
+        provenance=provenance,
+    )
