@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hpa_cells.prediction import FAILURES_FILE
+from hpa_cells.prediction import FAILURES_FILE, segmenting
+from hpa_cells.prediction.failures import read_failures
 from hpa_cells.table import CellTable, Column, read_table
 
 Program = Callable[..., Any]
@@ -253,6 +254,34 @@ def test_ctrl_c_keeps_the_finished_fields_and_the_same_command_completes_the_tab
 
     assert predict().status == 0
     assert_same_table(read_table(tmp_path / "run"), expected)
+
+
+def test_a_folder_of_fields_that_vanishes_in_the_middle(
+    predict: Program, small_world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict(f"out={tmp_path / 'expected'}")
+    fields, elsewhere = tmp_path / "fields", tmp_path / "elsewhere"
+    shutil.copytree(small_world.fields, fields)
+
+    def read(source: Any, **settings: Any) -> Any:
+        if source.field_id == "f2" and fields.exists():
+            fields.rename(elsewhere)
+        return read_field(source, **settings)
+
+    read_field = segmenting.read_field
+    monkeypatch.setattr(segmenting, "read_field", read)
+    ended = predict(f"fields={fields}", "workers=1", "fields_under_way=1")
+    assert ended.status == 1
+    assert "3 of 5 fields failed" in ended.stderr
+    assert [(each.field_id, each.stage) for each in read_failures(tmp_path / "run")] == [
+        (name, "read") for name in ("f2", "f3", "f4")
+    ]
+    assert str(fields / "f2_red.png") in read_failures(tmp_path / "run")[0].error
+
+    elsewhere.rename(fields)
+    monkeypatch.undo()
+    assert predict(f"fields={fields}").status == 0
+    assert_same_table(read_table(tmp_path / "run"), read_table(tmp_path / "expected"))
 
 
 @pytest.mark.parametrize(
