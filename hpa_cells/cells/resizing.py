@@ -19,4 +19,4 @@ def nearest_pixels(length_px: int, resized_px: int) -> NDArray[np.int32]:
     """
     pixels = np.arange(length_px, dtype=np.int32)[None]
     found = cv2.resize(pixels, (resized_px, 1), interpolation=cv2.INTER_NEAREST_EXACT)
-    return found[0].astype(np.int32, copy=False)
+    return np.asarray(found[0], dtype=np.int32)
