@@ -87,14 +87,17 @@ def test_on_a_smooth_landscape_it_is_the_flood(seed: int) -> None:
     assert (cut != flooded).mean() < 0.01
 
 
-def test_a_plateau_is_filled() -> None:
+def test_a_plateau_is_shared_out_by_the_distance_to_markers() -> None:
     landscape, within = np.zeros((20, 30), dtype=np.float32), np.ones((20, 30), dtype=np.bool_)
     within[:, 20] = False
     markers = np.zeros((20, 30), dtype=np.int32)
     markers[3, 4], markers[15, 8] = 70_000, 2
     cut = watershed_cut(landscape, markers, within=within)
-    assert set(np.unique(cut[:, :20])) == {2, 70_000}
     assert not cut[:, 20:].any()
+    y, x = np.mgrid[:20, :20]
+    nearer_px = np.hypot(y - 15, x - 8) - np.hypot(y - 3, x - 4)
+    assert (cut[:, :20][nearer_px > 2] == 70_000).all()
+    assert (cut[:, :20][nearer_px < -2] == 2).all()
 
 
 def test_markers_outside_are_not_seen_and_touching_ones_stay() -> None:
