@@ -6,9 +6,9 @@ Shapes: C channels (always 4), H rows, W columns, N cells, S crop side, K classe
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ __all__ = [
     "CellCrops",
     "CellScores",
     "Channel",
+    "CoarseLabels",
     "Field",
     "FieldView",
     "Segmentation",
@@ -112,6 +113,43 @@ class Field:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CoarseLabels:
+    """Cells as they were found, and what each pixel of the field shows of them.
+
+    All that is measured on label images follows from these, which have 16 times fewer pixels where cells were found at
+    a quarter of the field's scale.
+
+    Attributes
+    ----------
+    cells, nuclei
+        (h, w) int32, as in a `Segmentation`.
+    rows, columns
+        (H,) and (W,) whole numbers, ascending, from 0 to h - 1 and w - 1, each at least once: pixel (y, x) of the field
+        shows pixel (rows[y], columns[x]).
+    """
+
+    cells: NDArray[np.int32]
+    nuclei: NDArray[np.int32]
+    rows: NDArray[np.integer[Any]]
+    columns: NDArray[np.integer[Any]]
+
+    def enlarged(self, labels: NDArray[np.int32]) -> NDArray[np.int32]:
+        """(H, W) int32, (h, w) `labels` as the field shows them."""
+        return labels.take(self.columns, axis=1).take(self.rows, axis=0)
+
+    def cells_at(
+        self, rows: NDArray[np.integer[Any]], columns: NDArray[np.integer[Any]]
+    ) -> NDArray[np.int32]:
+        """(R, C) int32, the ids of the cells at these rows and columns of the field; 0 at those beyond it."""
+        ids: NDArray[np.int32] = self.cells[
+            np.ix_(self.rows.take(rows, mode="clip"), self.columns.take(columns, mode="clip"))
+        ]
+        ids[(rows < 0) | (rows >= len(self.rows))] = 0
+        ids[:, (columns < 0) | (columns >= len(self.columns))] = 0
+        return ids
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Segmentation:
     """The cells of a field as label images: a pixel's value is its cell's id, 0 is background.
 
@@ -125,12 +163,25 @@ class Segmentation:
         (H, W) int32. A nucleus has the id of its cell; a cell may lack a nucleus, a nucleus has a cell.
     pixel_size_um
         Side of a pixel, in um.
+    coarse
+        The same, as they were found. Where that is smaller, see `enlarged`, the two above are made when they are first
+        asked for.
     """
 
     field_id: str
     cells: NDArray[np.int32]
     nuclei: NDArray[np.int32]
     pixel_size_um: float
+    coarse: CoarseLabels = field(init=False, repr=False)
+
+    @classmethod
+    def enlarged(cls, coarse: CoarseLabels, *, field_id: str, pixel_size_um: float) -> Self:
+        """That of a field whose cells were found at a coarser scale; the field's size is that of `coarse`."""
+        found = cls(field_id=field_id, cells=coarse.cells, nuclei=coarse.nuclei, pixel_size_um=pixel_size_um)
+        object.__delattr__(found, "cells")
+        object.__delattr__(found, "nuclei")
+        object.__setattr__(found, "coarse", coarse)
+        return found
 
     def __post_init__(self) -> None:
         for name, labels in (("cells", self.cells), ("nuclei", self.nuclei)):
@@ -145,6 +196,9 @@ class Segmentation:
                 f"Field {self.field_id}: cells have shape {self.cells.shape}, nuclei {self.nuclei.shape}; "
                 "both must be the field's."
             )
+        rows, columns = map(np.arange, self.cells.shape)
+        coarse = CoarseLabels(cells=self.cells, nuclei=self.nuclei, rows=rows, columns=columns)
+        object.__setattr__(self, "coarse", coarse)
         lost = np.setdiff1d(label_ids(self.nuclei), self.cell_ids, assume_unique=True)
         if lost.size:
             raise ValueError(
@@ -153,10 +207,24 @@ class Segmentation:
             )
         _check_pixel_size(self.field_id, self.pixel_size_um)
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NDArray[np.int32]:
+            if name not in ("cells", "nuclei"):
+                raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+            labels = self.coarse.enlarged(getattr(self.coarse, name))
+            object.__setattr__(self, name, labels)
+            return labels
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W)."""
+        return len(self.coarse.rows), len(self.coarse.columns)
+
     @property
     def cell_ids(self) -> NDArray[np.int32]:
         """(N,) int32, the ids of the cells, ascending."""
-        return label_ids(self.cells)
+        return label_ids(self.coarse.cells)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,4 +1,5 @@
 import math
+import pickle
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from hpa_cells.classes import get_class_set
-from hpa_cells.types import CellCrops, CellScores, Channel, Field, Segmentation, label_ids
+from hpa_cells.types import (
+    CellCrops,
+    CellScores,
+    Channel,
+    CoarseLabels,
+    Field,
+    Segmentation,
+    label_ids,
+)
 
 HPA2021 = get_class_set("hpa2021")
 
@@ -162,3 +171,41 @@ def test_a_cell_probability_is_a_probability(value: float) -> None:
 def test_arrows_are_frozen() -> None:
     with pytest.raises(AttributeError):
         make_field().field_id = "b"  # type: ignore[misc]
+
+
+def make_enlarged() -> Segmentation:
+    cells, nuclei = np.array([[7, 0], [7, 70_000]], np.int32), np.array([[7, 0], [0, 0]], np.int32)
+    coarse = CoarseLabels(
+        cells=cells, nuclei=nuclei, rows=np.array([0, 0, 1]), columns=np.array([0, 0, 0, 1, 1])
+    )
+    return Segmentation.enlarged(coarse, field_id="a", pixel_size_um=0.08)
+
+
+def test_cells_of_a_coarser_scale_are_enlarged_when_they_are_asked_for() -> None:
+    found = make_enlarged()
+    assert found.shape == (3, 5)
+    assert found.cell_ids.tolist() == [7, 70_000]
+    assert found.cells.tolist() == [[7, 7, 7, 0, 0], [7, 7, 7, 0, 0], [7, 7, 7, 70_000, 70_000]]
+    assert found.nuclei.tolist() == [[7, 7, 7, 0, 0], [7, 7, 7, 0, 0], [0, 0, 0, 0, 0]]
+    assert found.cells is found.cells
+    with pytest.raises(AttributeError, match="Segmentation has no attribute 'cell'"):
+        found.cell  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_a_copy_of_cells_of_a_coarser_scale_is_the_same() -> None:
+    for copy in (pickle.loads(pickle.dumps(make_enlarged())), replace(make_enlarged(), field_id="b")):
+        np.testing.assert_array_equal(copy.cells, make_enlarged().cells)
+        np.testing.assert_array_equal(copy.nuclei, make_enlarged().nuclei)
+        assert copy.shape == (3, 5)
+
+
+def test_what_a_pixel_of_the_field_shows() -> None:
+    ids = make_enlarged().coarse.cells_at(np.array([-1, 2, 3]), np.array([-2, 0, 4, 5]))
+    assert ids.tolist() == [[0, 0, 0, 0], [0, 7, 70_000, 0], [0, 0, 0, 0]]
+
+
+def test_coarse_labels_are_checked_as_any() -> None:
+    cells = np.zeros((1, 1), np.int32)
+    coarse = CoarseLabels(cells=cells, nuclei=cells + 3, rows=np.zeros(2, int), columns=np.zeros(2, int))
+    with pytest.raises(ValueError, match=r"Field a: 1 nuclei have no cell of the same id \(3\)"):
+        Segmentation.enlarged(coarse, field_id="a", pixel_size_um=0.08)

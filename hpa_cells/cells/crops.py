@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TypeVar, cast
+from typing import cast
 
 import cv2
 import numpy as np
@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 
 from hpa_cells.cells.morphology import CellMorphology, measure_cells
 from hpa_cells.cells.normalisation import normalise_field
+from hpa_cells.cells.resizing import nearest_pixels
 from hpa_cells.types import NUM_CHANNELS, CellCrops, Field, Segmentation
 
 __all__ = ["CropSettings", "crop_cells"]
-
-T = TypeVar("T", np.uint8, np.int32)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,10 +81,10 @@ def crop_cells(
     ValueError
         If the segmentation is of another field or another shape.
     """
-    if segmentation.field_id != field.field_id or segmentation.cells.shape != field.image.shape[1:]:
+    if segmentation.field_id != field.field_id or segmentation.shape != field.image.shape[1:]:
         raise ValueError(
             f"Field {field.field_id} has shape {field.image.shape[1:]}, its segmentation is of "
-            f"{segmentation.field_id} with shape {segmentation.cells.shape}: pass two of one field."
+            f"{segmentation.field_id} with shape {segmentation.shape}: pass two of one field."
         )
     measured = measure_cells(segmentation) if measured is None else measured
     images = np.zeros(
@@ -144,25 +143,25 @@ def _fill(
     middles_px = measured.boxes_px[:, :2] + measured.boxes_px[:, 2:] / 2
     scale = 0.0 if settings.um_per_px is None else field.pixel_size_um / settings.um_per_px
     if scale:
-        height, width = (max(1, round(side * scale)) for side in segmentation.cells.shape)
+        height, width = (max(1, round(side * scale)) for side in segmentation.shape)
         image_at_scale = planes.resized(height, width)
-        labels_at_scale = _resize(segmentation.cells, height, width)
+        rows, columns = nearest_pixels(field.height_px, height), nearest_pixels(field.width_px, width)
     for index, cell_id in enumerate(measured.cell_ids):
         if scale and sides_px[index] * scale <= size:
-            corner = _corner(middles_px[index] * scale, size)
-            crop, labels = _cut(image_at_scale, corner, size), _cut(labels_at_scale, corner, size)
+            left, top = _corner(middles_px[index] * scale, size)
+            crop = _cut(image_at_scale, (left, top), size)
+            x, y = _look_up(columns, left, size), _look_up(rows, top, size)
         else:
             side = math.ceil(sides_px[index] / (1 - 2 * settings.margin))
             # Most of the way down is the same for all cells of a size, and is gone once for the whole field.
             factor = 2 ** max(0, int(math.log2(side / size)))
             side = -(-side // factor)
-            corner = _corner(middles_px[index] / factor, side)
-            crop = _resize(_cut(planes.shrunk(factor), corner, side), size, size)
-            whole = _cut(segmentation.cells, (corner[0] * factor, corner[1] * factor), side * factor)
-            labels = _resize(whole, size, size)
+            left, top = _corner(middles_px[index] / factor, side)
+            crop = _resize(_cut(planes.shrunk(factor), (left, top), side), size, size)
+            x, y = (start * factor + nearest_pixels(side * factor, size) for start in (left, top))
         images[index] = crop.transpose(2, 0, 1)
         if settings.masked:
-            images[index] *= labels == cell_id
+            images[index] *= segmentation.coarse.cells_at(y, x) == cell_id
 
 
 def _corner(middle_px: NDArray[np.float64], side: int) -> tuple[int, int]:
@@ -171,16 +170,19 @@ def _corner(middle_px: NDArray[np.float64], side: int) -> tuple[int, int]:
     return int(left), int(top)
 
 
-def _resize(pixels: NDArray[T], height: int, width: int) -> NDArray[T]:
-    """Resize to (height, width): labels by the nearest pixel, images by area when they shrink."""
-    if pixels.dtype == np.int32:
-        method = cv2.INTER_NEAREST_EXACT
-    else:
-        method = cv2.INTER_AREA if height < pixels.shape[0] else cv2.INTER_LINEAR
-    return cast("NDArray[T]", cv2.resize(pixels, (width, height), interpolation=method))
+def _look_up(shown: NDArray[np.int32], start: int, size: int) -> NDArray[np.int32]:
+    """`shown`, from `start` on; -1 beyond its ends."""
+    wanted = np.arange(start, start + size)
+    return np.where((wanted < 0) | (wanted >= len(shown)), -1, shown.take(wanted, mode="clip"))
 
 
-def _cut(pixels: NDArray[T], corner: tuple[int, int], side: int) -> NDArray[T]:
+def _resize(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """Resize to (height, width), by area when it shrinks."""
+    method = cv2.INTER_AREA if height < pixels.shape[0] else cv2.INTER_LINEAR
+    return cast("NDArray[np.uint8]", cv2.resize(pixels, (width, height), interpolation=method))
+
+
+def _cut(pixels: NDArray[np.uint8], corner: tuple[int, int], side: int) -> NDArray[np.uint8]:
     """A square of the (H, W, ...) pixels, beyond them of 0; where it is a part of them, not to be written to."""
     left, top = corner
     height, width = pixels.shape[:2]

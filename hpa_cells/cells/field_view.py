@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from hpa_cells.cells.morphology import CellMorphology, measure_cells
 from hpa_cells.cells.normalisation import normalise_field
+from hpa_cells.cells.resizing import nearest_pixels
 from hpa_cells.types import NUM_CHANNELS, Field, FieldView, Segmentation
 
 __all__ = ["FieldViewSettings", "pad_fields", "view_field"]
@@ -60,19 +60,19 @@ def view_field(
     ValueError
         If the segmentation is of another field or another shape, or the view has fewer pixels than cells.
     """
-    if segmentation.field_id != field.field_id or segmentation.cells.shape != field.image.shape[1:]:
+    if segmentation.field_id != field.field_id or segmentation.shape != field.image.shape[1:]:
         raise ValueError(
             f"Field {field.field_id} has shape {field.image.shape[1:]}, its segmentation is of "
-            f"{segmentation.field_id} with shape {segmentation.cells.shape}: pass two of one field."
+            f"{segmentation.field_id} with shape {segmentation.shape}: pass two of one field."
         )
     measured = measure_cells(segmentation) if measured is None else measured
     scale = field.pixel_size_um / settings.um_per_px
-    height, width = (max(1, round(side * scale)) for side in segmentation.cells.shape)
+    height, width = (max(1, round(side * scale)) for side in segmentation.shape)
     pixels = cv2.merge(list(normalise_field(field)))
     method = cv2.INTER_AREA if height < field.height_px else cv2.INTER_LINEAR
     image = cv2.resize(pixels, (width, height), interpolation=method).transpose(2, 0, 1)
-    labels: NDArray[Any] = cv2.resize(
-        segmentation.cells, (width, height), interpolation=cv2.INTER_NEAREST_EXACT
+    labels = segmentation.coarse.cells_at(
+        nearest_pixels(field.height_px, height), nearest_pixels(field.width_px, width)
     )
     if len(measured.cell_ids) > labels.size:
         raise ValueError(

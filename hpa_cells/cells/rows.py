@@ -45,8 +45,12 @@ class MaskRows:
 def mask_rows(segmentation: Segmentation, measured: CellMorphology | None = None) -> MaskRows:
     """Measure and encode the masks of a field; `measured` is what `measure_cells` says of it, where that is known."""
     measured = measure_cells(segmentation) if measured is None else measured
-    height, width = segmentation.cells.shape
-    nucleus_ids, nucleus_counts = encode_labels(segmentation.nuclei)
+    height, width = segmentation.shape
+    coarse = segmentation.coarse
+    (_, cell_counts), (nucleus_ids, nucleus_counts) = (
+        encode_labels(labels, rows=coarse.rows, columns=coarse.columns)
+        for labels in (coarse.cells, coarse.nuclei)
+    )
     nucleus_rles = {
         int(id_): counts.decode() for id_, counts in zip(nucleus_ids, nucleus_counts, strict=True)
     }
@@ -73,7 +77,7 @@ def mask_rows(segmentation: Segmentation, measured: CellMorphology | None = None
             Column.NUCLEUS_AREA_PX: measured.nucleus_areas_px,
             Column.NUCLEUS_AREA_UM2: measured.nucleus_areas_px * pixel_area_um2,
             Column.TOUCHES_BORDER: measured.touches_border,
-            Column.CELL_RLE: [counts.decode() for counts in encode_labels(segmentation.cells)[1]],
+            Column.CELL_RLE: [counts.decode() for counts in cell_counts],
             Column.NUCLEUS_RLE: [nucleus_rles.get(int(id_)) for id_ in measured.cell_ids],
         }
     )

@@ -55,7 +55,8 @@ def read_field(source: FieldSource, *, pixel_size_um: float | None = None) -> Fi
         )
     height_px, width_px = next(iter(shapes.values()))
     is_16_bit = any(image.dtype == np.uint16 for image, _ in decoded.values())
-    pixels = np.zeros((NUM_CHANNELS, height_px, width_px), np.uint16 if is_16_bit else np.uint8)
+    pixels = np.empty((NUM_CHANNELS, height_px, width_px), np.uint16 if is_16_bit else np.uint8)
+    pixels[[channel for channel in Channel if channel not in decoded]] = 0
     for channel, (image, _) in decoded.items():
         pixels[channel] = image
         if is_16_bit and image.dtype == np.uint8:

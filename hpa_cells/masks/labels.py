@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,43 +17,51 @@ __all__ = ["counts_area", "counts_boxes", "decode_counts", "encode_labels", "pai
 _SHOWN_CHARACTERS = 24
 
 
-def encode_labels(labels: NDArray[np.int32]) -> tuple[NDArray[np.int32], list[bytes]]:
+def encode_labels(
+    labels: NDArray[np.int32],
+    *,
+    rows: NDArray[np.integer[Any]] | None = None,
+    columns: NDArray[np.integer[Any]] | None = None,
+) -> tuple[NDArray[np.int32], list[bytes]]:
     """Ids and COCO run-length masks of all cells of a label image, in one pass over its pixels.
 
     Parameters
     ----------
     labels
-        (H, W) int32, no negative values; 0 is background. Ids need not be contiguous.
+        (h, w) int32, no negative values; 0 is background. Ids need not be contiguous.
+    rows, columns
+        (H,) and (W,), for cells found at a coarser scale than their field's: which row and column of `labels` each of
+        the field's shows, ascending. None: `labels` are of the field's size.
 
     Returns
     -------
     ids
         (N,) int32, ascending.
     counts
-        N compressed counts, each the same bytes as pycocotools gives for ``labels == id``.
+        N compressed counts, each the same bytes as pycocotools gives for ``labels[rows][:, columns] == id``.
 
     Examples
     --------
     >>> encode_labels(np.array([[0, 7], [7, 3]], dtype=np.int32))
     (array([3, 7], dtype=int32), [b'31', b'121'])
     """
-    if labels.size == 0:
+    rows, columns = (
+        np.arange(length) if shown is None else shown
+        for length, shown in zip(labels.shape, (rows, columns), strict=True)
+    )
+    num_pixels = len(rows) * len(columns)
+    if num_pixels == 0:
         return np.empty(0, dtype=np.int32), []
-    run_starts = _run_starts(labels)
-    run_stops = np.append(run_starts[1:], labels.size)
-    columns, rows = np.divmod(run_starts, len(labels))
-    run_ids = labels[rows, columns]
-
-    inside = np.flatnonzero(run_ids)
-    inside = inside[np.argsort(run_ids[inside], kind="stable")]
-    ids, num_inside = np.unique(run_ids[inside], return_counts=True)
+    run_starts, run_stops, run_ids = _find_runs(labels, rows, columns)
+    order = np.argsort(run_ids, kind="stable")
+    ids, num_inside = np.unique(run_ids, return_counts=True)
     # Each cell's edges: start and stop of its runs, then the end of the image. Lengths are their differences.
     num_edges = 2 * num_inside + 1
     last_edges = np.cumsum(num_edges) - 1
-    edges = np.full(num_edges.sum(), labels.size, dtype=np.int64)
+    edges = np.full(num_edges.sum(), num_pixels, dtype=np.int64)
     is_run_edge = np.ones(len(edges), dtype=bool)
     is_run_edge[last_edges] = False
-    edges[is_run_edge] = np.stack([run_starts[inside], run_stops[inside]], axis=1).ravel()
+    edges[is_run_edge] = np.stack([run_starts[order], run_stops[order]], axis=1).ravel()
     lengths = np.diff(edges, prepend=0)
     first_edges = last_edges + 1 - num_edges
     lengths[first_edges] = edges[first_edges]
@@ -63,15 +72,35 @@ def encode_labels(labels: NDArray[np.int32]) -> tuple[NDArray[np.int32], list[by
     return ids, runs_to_counts(lengths, num_edges - reaches_end)
 
 
-def _run_starts(labels: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Pixels at which a run of one value begins, the image being read down its columns."""
-    begins = np.empty(labels.shape, dtype=np.bool_)
+def _find_runs(
+    labels: NDArray[np.int32], rows: NDArray[np.integer[Any]], columns: NDArray[np.integer[Any]]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
+    """Start and stop of each run of a cell, the field being read down its columns, and the cell's id."""
+    height, width = labels.shape
+    begins = np.empty((height, width), dtype=np.bool_)
+    begins[0] = True
     np.not_equal(labels[1:], labels[:-1], out=begins[1:])
-    np.not_equal(labels[0, 1:], labels[-1, :-1], out=begins[0, 1:])
-    begins[0, 0] = True
     # They are few: to put them in order takes less time than to turn the image.
-    rows, columns = np.divmod(np.flatnonzero(begins), labels.shape[1])
-    return np.sort(columns * len(labels) + rows)
+    row, column = np.divmod(np.flatnonzero(begins), width)
+    column, row = np.divmod(np.sort(column * height + row), height)
+    ids = labels[row, column]
+    stop_row = np.append(row[1:], 0)
+    stop_row[stop_row == 0] = height
+    inside = np.flatnonzero(ids)
+    top_of_row = np.searchsorted(rows, np.arange(height + 1))
+    tops, bottoms = top_of_row[row[inside]], top_of_row[stop_row[inside]]
+
+    # Each column of the field has the runs of the column that it shows.
+    firsts = np.searchsorted(column[inside], np.arange(width + 1))
+    num_shown = np.diff(firsts)[columns]
+    skipped = firsts[columns] - (np.cumsum(num_shown) - num_shown)
+    shown = np.arange(num_shown.sum()) + np.repeat(skipped, num_shown)
+    offsets = np.repeat(np.arange(len(columns)) * len(rows), num_shown)
+    starts, stops, ids = offsets + tops[shown], offsets + bottoms[shown], ids[inside][shown]
+
+    # One that reaches the end of a column may go on in the next.
+    joins = np.flatnonzero((stops[:-1] == starts[1:]) & (ids[:-1] == ids[1:]))
+    return np.delete(starts, joins + 1), np.delete(stops, joins), np.delete(ids, joins + 1)
 
 
 def decode_counts(counts: bytes, height: int, width: int) -> NDArray[np.bool_]:

@@ -175,12 +175,9 @@ def _rows(masks: MaskRows, scores: CellScores, settings: PredictionSettings) -> 
     probabilities = settings.fusion.combine(
         scores.probabilities, scores.field_probabilities, scores.class_set
     )
+    weights = settings.area_weight.weights(masks.cells[Column.AREA_UM2], masks.cells[Column.TOUCHES_BORDER])
+    probabilities = probabilities * weights[np.searchsorted(masks.cell_ids, scores.cell_ids), None]
     embeddings = scores.embeddings if settings.embeddings else scores.embeddings[:, :0]
     cells = cell_rows(masks, replace(scores, probabilities=probabilities, embeddings=embeddings))
-    weights = settings.area_weight.weights(
-        cells[Column.AREA_UM2].to_numpy(), cells[Column.TOUCHES_BORDER].to_numpy()
-    )
-    columns = Column.probabilities(scores.class_set)
-    cells[columns] = cells[columns].mul(weights, axis="index")
     of_field = replace(scores, field_probabilities=settings.fusion.of_field(scores.field_probabilities))
     return FieldRows(cells=cells, field=field_row(masks, of_field))

@@ -60,18 +60,23 @@ def scaled_shape(field: Field, um_per_px: float) -> tuple[int, int]:
 
 def rescaled_channels(field: Field, um_per_px: float) -> NDArray[np.float32]:
     """(3, h, w) float32, microtubules, ER and nucleus at `um_per_px`, in units of an 8-bit image."""
-    height_px, width_px = scaled_shape(field, um_per_px)
-    shrinks = height_px * width_px <= field.height_px * field.width_px
-    planes = [
-        cv2.resize(
-            # Not in 8 bits: rounded means would make steps of a dim field, and differ from its 16-bit copy's.
-            field.image[channel].astype(np.float32),
-            (width_px, height_px),
-            interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR,
-        )
-        for channel in NETWORK_CHANNELS
-    ]
+    shape = scaled_shape(field, um_per_px)
+    planes = [_resized(field.image[channel], *shape) for channel in NETWORK_CHANNELS]
     return np.asarray(np.stack(planes) / np.float32(field.max_value // 255), dtype=np.float32)
+
+
+def _resized(plane: NDArray[np.uint8] | NDArray[np.uint16], height: int, width: int) -> NDArray[np.float32]:
+    # Not in 8 bits: rounded means would make steps of a dim field, and differ from its 16-bit copy's.
+    if plane.dtype == np.uint8 and plane.shape == (4 * height, 4 * width):
+        # The usual case, faster: a mean of four that are multiples of 4 needs no rounding.
+        sums = np.multiply(plane, 16, dtype=np.uint16)
+        for factor in (2, 1):
+            size = (factor * width, factor * height)
+            sums = np.asarray(cv2.resize(sums, size, interpolation=cv2.INTER_AREA), dtype=np.uint16)
+        return sums.astype(np.float32) / np.float32(16)
+    method = cv2.INTER_AREA if height * width <= plane.size else cv2.INTER_LINEAR
+    resized = cv2.resize(plane.astype(np.float32), (width, height), interpolation=method)
+    return np.asarray(resized, dtype=np.float32)
 
 
 def intensity_range(planes: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -21,15 +21,21 @@ def disk(radius_px: float) -> NDArray[np.uint8]:
 
 def fill_holes(mask: NDArray[np.bool_], max_area_px: float) -> NDArray[np.bool_]:
     """`mask` with its holes of at most `max_area_px` pixels; a gap at the edge of the image is no hole."""
-    return mask | _small_holes(mask, max_area_px)
+    pieces, _, is_hole = _small_holes(mask, max_area_px)
+    return mask | is_hole[pieces]
 
 
 def fill_gaps(labels: NDArray[np.int32], max_area_px: float) -> NDArray[np.int32]:
     """`labels` with holes in and between cells, up to `max_area_px` pixels, given to the nearest cell."""
-    holes = _small_holes(labels > 0, max_area_px)
-    if not holes.any():
-        return labels
-    return np.where(holes, spread(labels)[0], labels)
+    pieces, stats, is_hole = _small_holes(labels > 0, max_area_px)
+    filled = labels.copy()
+    for hole in np.flatnonzero(is_hole):
+        left, top, width, height = stats[hole, :4]
+        # What is nearest to a pixel of a hole lies on its rim.
+        around = np.s_[top - 1 : top + height + 1, left - 1 : left + width + 1]
+        inside = pieces[around] == hole
+        filled[around][inside] = spread(labels[around])[0][inside]
+    return filled
 
 
 def flood(
@@ -98,13 +104,15 @@ def spread(labels: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.flo
     return id_of[nearest], distance_px
 
 
-def _small_holes(mask: NDArray[np.bool_], max_area_px: float) -> NDArray[np.bool_]:
+def _small_holes(
+    mask: NDArray[np.bool_], max_area_px: float
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.bool_]]:
+    """The 4-connected pieces of what is not in `mask`, OpenCV's statistics of each, and whether it is a small hole."""
     height, width = mask.shape
-    _, pieces, stats, _ = cv2.connectedComponentsWithStats((~mask).astype(np.uint8), connectivity=4)
+    _, pieces, stats, _ = cv2.connectedComponentsWithStats((~mask).view(np.uint8), connectivity=4)
     left, top = stats[:, cv2.CC_STAT_LEFT], stats[:, cv2.CC_STAT_TOP]
     right, bottom = left + stats[:, cv2.CC_STAT_WIDTH], top + stats[:, cv2.CC_STAT_HEIGHT]
     at_edge = (left == 0) | (top == 0) | (right == width) | (bottom == height)
     is_hole = ~at_edge & (stats[:, cv2.CC_STAT_AREA] <= max_area_px)
     is_hole[0] = False  # piece 0 is the mask itself
-    small: NDArray[np.bool_] = is_hole[pieces]
-    return small
+    return np.asarray(pieces, dtype=np.int32), np.asarray(stats, dtype=np.int32), is_hole

@@ -44,6 +44,19 @@ def test_counts_are_the_bytes_of_pycocotools(labels: Labels, stretch_y: int, str
     assert ids.dtype == np.int32
 
 
+@given(small_images, st.data())
+@settings(deadline=None, max_examples=400)
+def test_labels_of_a_coarser_scale_give_the_counts_of_the_enlarged(
+    labels: Labels, data: st.DataObject
+) -> None:
+    rows, columns = (
+        np.repeat(np.arange(side), data.draw(hnp.arrays(np.int64, side, elements=st.integers(1, 4))))
+        for side in labels.shape
+    )
+    ids, counts = encode_labels(labels, rows=rows, columns=columns)
+    assert (ids.tolist(), counts) == one_by_one(labels[np.ix_(rows, columns)])
+
+
 @given(small_images)
 @settings(deadline=None, max_examples=300)
 def test_the_way_back(labels: Labels) -> None:

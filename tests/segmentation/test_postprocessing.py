@@ -50,6 +50,13 @@ def test_gaps_go_to_the_nearest_cell() -> None:
     np.testing.assert_array_equal(fill_gaps(labels, 3), labels)
 
 
+@given(arrays(np.int32, shapes, elements=st.sampled_from([0, 1, 1, 2, 2, 300])), st.integers(1, 60))
+def test_each_gap_is_filled_as_if_all_were_at_once(labels: NDArray[np.int32], max_area_px: int) -> None:
+    is_gap = fill_holes(labels > 0, max_area_px) & (labels == 0)
+    expected = np.where(is_gap, spread(labels)[0], labels) if is_gap.any() else labels
+    np.testing.assert_array_equal(fill_gaps(labels, max_area_px), expected)
+
+
 @given(label_images, st.integers(0, 10))
 def test_small_cells_are_those_of_few_pixels(labels: NDArray[np.int32], min_area_px: int) -> None:
     expected = labels.copy()

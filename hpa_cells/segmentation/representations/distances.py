@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from hpa_cells.segmentation.postprocessing import disk, flood
+from hpa_cells.segmentation.postprocessing import disk
 from hpa_cells.segmentation.representations.frontiers import join_over_weak_frontiers
 from hpa_cells.segmentation.representations.protocol import LabelImage, OutputMap
 from hpa_cells.segmentation.representations.shared import (
@@ -18,6 +18,7 @@ from hpa_cells.segmentation.representations.shared import (
     regions,
     tidy,
 )
+from hpa_cells.segmentation.watershed_cut import watershed_cut
 
 __all__ = ["Distances"]
 
@@ -68,9 +69,9 @@ class Distances:
             maps = nuclei_for_cells(self.maps, maps)
         nucleus, cell, nucleus_depth, cell_depth = maps
         nucleus_depth = np.where(nucleus > 0.5, nucleus_depth, 0)
-        nuclei = flood(-nucleus_depth, _peaks(nucleus_depth, um_per_px), within=nucleus > 0.5)
+        nuclei = watershed_cut(-nucleus_depth, _peaks(nucleus_depth, um_per_px), within=nucleus > 0.5)
         nuclei = join_over_weak_frontiers(nuclei, nucleus_depth, valley=_NUCLEUS_VALLEY)
-        cells = flood(-cell_depth, nuclei, within=(cell > 0.5) | (nuclei > 0))
+        cells = watershed_cut(-cell_depth, nuclei, within=(cell > 0.5) | (nuclei > 0))
         cells = join_over_weak_frontiers(
             cells, np.minimum(cell_depth, _FRONTIER_UM / self.depth_um), valley=_CELL_VALLEY
         )

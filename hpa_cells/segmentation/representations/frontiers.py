@@ -42,7 +42,9 @@ def join_over_weak_frontiers(labels: LabelImage, depth: NDArray[np.float32], *, 
     """
     frontiers = _frontiers(labels, depth)
     deepest = np.full(labels.max(initial=0) + 1, -np.inf, dtype=np.float32)
-    np.maximum.at(deepest, labels.ravel(), depth.ravel())
+    ids = labels.ravel()
+    runs = np.flatnonzero(np.append(True, ids[1:] != ids[:-1])[: ids.size])
+    np.maximum.at(deepest, ids[runs], np.maximum.reduceat(depth.ravel(), runs))
     owner = np.arange(len(deepest), dtype=np.int32)
 
     def weakness(first: int, second: int) -> float:
@@ -75,7 +77,8 @@ def _frontiers(labels: LabelImage, depth: NDArray[np.float32]) -> dict[int, Fron
     top = int(labels.max(initial=0)) + 1
     for near, far in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
         first, second = labels[near], labels[far]
-        touch = (first != second) & (first > 0) & (second > 0)
+        touch = first != second
+        touch[touch] = (first[touch] > 0) & (second[touch] > 0)
         low, high = np.minimum(first[touch], second[touch]), np.maximum(first[touch], second[touch])
         keys.append(low.astype(np.int64) * top + high)
         values.append(np.maximum(np.minimum(depth[near][touch], depth[far][touch]), 0) ** _POWER)
