@@ -127,7 +127,7 @@ def test_the_files_of_a_run_are_the_same_to_the_byte(predict: Any, tmp_path: Pat
         predict(runner=LocalRunner(workers=workers), shard_fields=2, segmenter=UNet())
         files.append({path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()})
         shutil.rmtree(tmp_path / "run")
-    assert len(files[0]) == 6
+    assert len(files[0]) == 7
     assert files[0] == files[1]
 
 
