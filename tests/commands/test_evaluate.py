@@ -285,7 +285,7 @@ def test_thresholds_matched_to_the_training_labels(evaluate: Any, folders: Path)
 
 
 def test_fields_that_only_one_side_has(evaluate: Any, folders: Path) -> None:
-    for path in (folders / "good").iterdir():
+    for path in (folders / "good").glob("*.parquet"):
         rows = pd.read_parquet(path)
         kept = folders / "some" / path.name
         kept.parent.mkdir(exist_ok=True)
