@@ -1,4 +1,6 @@
+import concurrent.futures
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -308,3 +310,65 @@ def test_a_table_at_an_address_that_cannot_be_reached_is_not_called_broken(bucke
         read_table("s3://bucket/run")
     with pytest.raises(FileNotFoundError, match=r"s3://bucket/nothing holds no cell table"):
         read_table("s3://bucket/nothing")
+
+
+def test_a_stop_while_a_shard_is_written_writes_no_field_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Ctrl-C comes while the first shard is on its way; the writer is killed between the files of the second."""
+    writer = TableWriter(tmp_path, provenance=PROVENANCE, shard_fields=2)
+    write_one, written = writer._write, []
+
+    def slow(path: Path, *rest: Any) -> None:
+        written.append(path.name)
+        if len(written) == 1:
+            time.sleep(0.2)
+        if len(written) == 4:
+            raise SystemError("killed")
+        write_one(path, *rest)
+
+    monkeypatch.setattr(writer, "_write", slow)
+    waited = []
+
+    def interrupted(futures: list[Any]) -> Any:
+        waited.append(futures)
+        if len(waited) == 1:
+            raise KeyboardInterrupt
+        return concurrent.futures.wait(futures)
+
+    monkeypatch.setattr(hpa_cells.table.writing, "wait", interrupted)
+
+    def stop() -> None:
+        with writer:
+            for name in "abcd":
+                writer.add(cells=cell_rows(name, [1, 2]), field_row=field_row(name, 2))
+
+    with pytest.raises(SystemError):
+        stop()
+    assert written == [
+        "cells-000000.parquet", "fields-000000.parquet", "cells-000001.parquet", "fields-000001.parquet",
+    ]  # fmt: skip
+    missing = set("abcd") - TableWriter(tmp_path, provenance=PROVENANCE).finished
+    assert missing == {"c", "d"}
+    write(tmp_path, {name: [1, 2] for name in sorted(missing)})
+    assert read_table(tmp_path).cells[Column.FIELD_ID].tolist() == [*"aabbccdd"]
+
+
+def test_cells_of_fields_that_were_not_written_with_them_are_left_out(tmp_path: Path) -> None:
+    write(tmp_path, {"a": [1]})
+    fields = (tmp_path / "fields-000000.parquet").read_bytes()
+    write(tmp_path / "more", {"a": [1], "b": [1]})
+    (tmp_path / "more" / "cells-000000.parquet").rename(tmp_path / "cells-000000.parquet")
+    assert (tmp_path / "fields-000000.parquet").read_bytes() == fields
+    assert read_table(tmp_path).cells[Column.FIELD_ID].tolist() == ["a"]
+
+
+def test_a_writer_sees_what_another_one_wrote_before_it_came_in(tmp_path: Path) -> None:
+    late = TableWriter(tmp_path, provenance=PROVENANCE)
+    write(tmp_path, {"a": [1]})
+    (tmp_path / ".cells-000007.beef.tmp.parquet").write_bytes(b"half")
+    with late:
+        assert late.finished == {"a"}
+        late.add(cells=cell_rows("b", [1]), field_row=field_row("b", 1))
+    assert len(read_table(tmp_path).fields) == 2
+    assert not list(tmp_path.glob(".*"))

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
@@ -38,6 +39,7 @@ VERBS = {
     "explore": "look at label tables and fields before training",
 }
 _FAILED, _MISUSED = 1, 2
+_GOES_ON = "Finished work is kept: the same command goes on from there."
 # Of a shell: more by the number of the signal.
 _STOPPED = 128
 
@@ -58,7 +60,12 @@ def main() -> NoReturn:
         _dispatch(sys.argv[1:])
     except KeyboardInterrupt as stop:
         number = stop.args[0] if stop.args else signal.SIGINT
-        _stop("Stopped. Finished work is kept: the same command goes on from there.", _STOPPED + number)
+        # A second one came while threads ended, and Python cannot end with one of them inside a library in C.
+        if any(thread.name.startswith("hpa-cells ") for thread in threading.enumerate()):
+            sys.stderr.write(f"hpa-cells: Stopped at once. {_GOES_ON}\n")
+            sys.stderr.flush()
+            os._exit(_STOPPED + number)
+        _stop(f"Stopped. {_GOES_ON}", _STOPPED + number)
     sys.exit(0)
 
 

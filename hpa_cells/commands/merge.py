@@ -12,7 +12,7 @@ from hpa_cells.places import place
 from hpa_cells.prediction import write_failures
 from hpa_cells.prediction.failures import read_failures
 from hpa_cells.prediction.parts import finished_parts, merged_rows, provenance_of
-from hpa_cells.table import Column, TableWriter, count_fields
+from hpa_cells.table import Column, TableWriter, check_whole, count_fields
 
 __all__ = ["run"]
 
@@ -33,7 +33,10 @@ def run(cfg: DictConfig) -> None:
     folders = [part.folder(out) for part in finished_parts(out)]
     failures = [failure for folder in folders for failure in read_failures(folder)]
     failures.sort(key=lambda failure: failure.field_id)
-    num_fields = sum(map(count_fields, folders))
+    counts = [count_fields(folder) for folder in folders]
+    for folder, number in zip(folders, counts, strict=True):
+        check_whole(folder, num_fields=number)
+    num_fields = sum(counts)
     provenance = provenance_of(folders)
     if provenance is not None:
         with (

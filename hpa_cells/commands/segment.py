@@ -91,7 +91,12 @@ def _claim(out: Place, cfg: DictConfig) -> None:
         with replaced_on_success(path) as temporary:
             temporary.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
         return
-    found = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        found = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError(
+            f"{path} cannot be read ({error}): choose another `out`, or copy the file again."
+        ) from error
     names = sorted(found.keys() | wanted.keys())
     differences = [
         f"{name}: {found.get(name, 'unset')} -> {wanted.get(name, 'unset')}"

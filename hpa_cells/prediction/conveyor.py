@@ -164,11 +164,12 @@ def _work(
         try:
             with stage.time.counting(len(items)):
                 results = stage.work(list(items))
+            numbered = [*zip(numbers, results, strict=True)]
         except BaseException as error:
             # Nothing comes after the first of them.
             done.put((min(numbers), _Fault(error)))
             continue
-        for number, result in zip(numbers, results, strict=True):
+        for number, result in numbered:
             if isinstance(result, Ended):
                 done.put((number, result.outcome))
             else:

@@ -71,11 +71,12 @@ class _StageError(Exception):
 
 
 @contextmanager
-def at_stage(stage: str) -> Iterator[None]:
-    """Name the stage of an error in the block, for `Attempt`."""
+def at_stage(stage: str, errors: tuple[type[Exception], ...] = _FIELD_ERRORS) -> Iterator[None]:
+    """Name the stage of an error in the block, for `Attempt`; a field is to blame for these and for lack of memory."""
+    of_memory_too: tuple[type[Exception], ...] = (*errors, RuntimeError)
     try:
         yield
-    except (*_FIELD_ERRORS, RuntimeError) as error:
+    except of_memory_too as error:
         found = str(error).strip() or type(error).__name__
         if is_out_of_memory(error):
             first = found.split("\n")[0]
@@ -84,7 +85,7 @@ def at_stage(stage: str) -> Iterator[None]:
                 f"It needs more memory than is free ({first}): lower batch_cells, or use another device.",
                 is_of_memory=True,
             ) from error
-        if not isinstance(error, _FIELD_ERRORS):
+        if not isinstance(error, errors):
             raise
         raise _StageError(stage, found) from error
 
@@ -128,6 +129,8 @@ def read_failures(folder: Place) -> list[Failure]:
     if not path.exists():
         return []
     rows = pd.read_csv(local_or_bytes(path), dtype=str, keep_default_na=False)
+    if missing := [column.name for column in fields(Failure) if column.name not in rows]:
+        raise ValueError(f"{path} has no column {missing[0]}: remove the file, or copy the run again.")
     columns = [rows[column.name] for column in fields(Failure)]
     return [
         Failure(field_id=plain_text(field_id), stage=stage, error=plain_text(error))

@@ -7,7 +7,6 @@ import re
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from heapq import merge
 from typing import Any
 
 import pandas as pd
@@ -132,18 +131,25 @@ def provenance_of(folders: Sequence[Place]) -> Provenance | None:
 
 def merged_rows(folders: Sequence[Place]) -> Iterator[tuple[pd.DataFrame, dict[str, Any]]]:
     """Cells and row of each field of several tables, by field id; one shard of each table is in memory."""
-    by_id = merge(*map(_rows_of, folders), key=lambda each: each[0])
-    return ((cells, row) for _, cells, row in by_id)
+    places = [
+        (field_id, number, path)
+        for number, folder in enumerate(folders)
+        for path in field_shards(folder)
+        for field_id in read_parquet(path, columns=[Column.FIELD_ID])[Column.FIELD_ID]
+    ]
+    # Of each table the shard that was read last: the next field is most often there, too.
+    at_hand: dict[int, tuple[Place, dict[str, tuple[pd.DataFrame, dict[str, Any]]]]] = {}
+    for field_id, number, path in sorted(places, key=lambda each: each[:2]):
+        if number not in at_hand or at_hand[number][0] != path:
+            at_hand[number] = (path, _rows_of(path))
+        yield at_hand[number][1][field_id]
 
 
-def _rows_of(folder: Place) -> Iterator[tuple[str, pd.DataFrame, dict[str, Any]]]:
-    for path in field_shards(folder):
-        cells = read_parquet(cells_beside(path))
-        positions = cells.groupby(Column.FIELD_ID).indices
-        for row in read_parquet(path).to_dict("records"):
-            field_id = row[Column.FIELD_ID]
-            yield (
-                field_id,
-                cells.iloc[positions.get(field_id, [])],
-                {str(name): value for name, value in row.items()},
-            )
+def _rows_of(path: Place) -> dict[str, tuple[pd.DataFrame, dict[str, Any]]]:
+    """Field id -> its cells and its row, of a shard."""
+    cells = read_parquet(cells_beside(path))
+    positions = cells.groupby(Column.FIELD_ID).indices
+    rows = [
+        {str(name): value for name, value in row.items()} for row in read_parquet(path).to_dict("records")
+    ]
+    return {row[Column.FIELD_ID]: (cells.iloc[positions.get(row[Column.FIELD_ID], [])], row) for row in rows}

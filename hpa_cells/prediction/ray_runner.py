@@ -13,6 +13,8 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -72,11 +74,11 @@ class RayRunner:
         ModuleNotFoundError
             If Ray is not installed.
         ConnectionError
-            If there is no cluster at the address.
+            If there is no cluster at the address, or it can no longer work.
         """
         with _connected(self.address):
-            for row in self._dataset(items, way, times).iter_rows():
-                parcel = _Parcel.unpacked(row[_COLUMN])
+            for packed in _rows(self._dataset(items, way, times)):
+                parcel = _Parcel.unpacked(packed)
                 times.add(parcel.times)
                 if isinstance(parcel.item, _Fault):
                     raise parcel.item.error
@@ -169,6 +171,17 @@ class _OnGpu:
         return _carry(batch, self._job)
 
 
+def _rows(dataset: Any) -> Iterator[bytes]:
+    from ray.exceptions import RayError
+
+    try:
+        for row in dataset.iter_rows():
+            yield row[_COLUMN]
+    except RayError as error:
+        first = next(line for line in str(error).split("\n") if line.strip())
+        raise ConnectionError(f"Ray cannot go on ({type(error).__name__}: {first}): see its logs.") from error
+
+
 def _operators(stages: Sequence[Stage], *, with_gpus: bool) -> list[tuple[tuple[str, ...], bool]]:
     """Names of stages that go to one place together, with nothing sent between them; and whether that is a GPU."""
     places = groupby(stages, key=lambda stage: stage.is_network and with_gpus)
@@ -178,7 +191,7 @@ def _operators(stages: Sequence[Stage], *, with_gpus: bool) -> list[tuple[tuple[
 def _carry(batch: _Batch, job: _Job) -> _Batch:
     """Bring the items of a batch through some stages, in a process of the cluster."""
     # Where there is no such folder, paths had better be absolute.
-    with suppress(FileNotFoundError):
+    with suppress(OSError):
         os.chdir(job.folder)
     times = StageTimes()
     parcels = [_Parcel.unpacked(each) for each in batch[_COLUMN]]
@@ -235,7 +248,13 @@ def _connected(address: str | None) -> Iterator[None]:
         ) from error
     is_ours = not ray.is_initialized()
     if is_ours:
+        at_sigterm = signal.getsignal(signal.SIGTERM)
+        # Ray would join whatever cluster it finds here.
+        address = address or os.environ.get("RAY_ADDRESS") or "local"
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        # It takes SIGTERM for itself, and ends by it at once.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, at_sigterm)
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     # Warns that there is no bar.
     logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)

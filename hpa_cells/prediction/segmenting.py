@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from hpa_cells.fields import FieldSource, read_field
 from hpa_cells.prediction.conveyor import Ended, Stage
 from hpa_cells.prediction.failures import Attempt, Failure, OfField, at_stage
-from hpa_cells.prediction.reading_marks import ReadingMarks
+from hpa_cells.prediction.reading_marks import FatalFieldError, ReadingMarks
 from hpa_cells.prediction.stage_times import StageTimes
 from hpa_cells.segmentation import NetworkSegmenter, Segmenter
 from hpa_cells.types import Field, Segmentation
@@ -133,7 +133,7 @@ def _read(
     images = []
     for source in sources:
         marked: AbstractContextManager[None] = nullcontext() if marks is None else marks.reading(source)
-        with at_stage("survive"), marked, at_stage("read"):
+        with at_stage("survive", (FatalFieldError,)), marked, at_stage("read"):
             field = read_field(source, pixel_size_um=pixel_size_um)
         with at_stage("segment"):
             images.append(_Image(field, see(field)))

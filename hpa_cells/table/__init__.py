@@ -6,6 +6,7 @@ finished field, also a field without cells. A simulated truth has the same form,
 
 from hpa_cells.provenance import Provenance
 from hpa_cells.table.columns import CELL_COLUMNS, FIELD_COLUMNS, Column
+from hpa_cells.table.manifest import check_whole
 from hpa_cells.table.reading import CellTable, read_table
 from hpa_cells.table.shards import cells_beside, count_fields, field_shards
 from hpa_cells.table.writing import TableWriter
@@ -18,6 +19,7 @@ __all__ = [
     "Provenance",
     "TableWriter",
     "cells_beside",
+    "check_whole",
     "count_fields",
     "field_shards",
     "read_table",

@@ -77,11 +77,11 @@ def read_table(folder: Place | str) -> CellTable:
             raise ValueError(
                 f"{path} differs from {paths[0].name}: {'; '.join(differences)}. Keep one run a folder."
             )
-    fields = pd.concat([read_parquet(path) for path in paths], ignore_index=True)
+    shards = [read_parquet(path) for path in paths]
+    fields = pd.concat(shards, ignore_index=True)
     check_whole(folder, num_fields=len(fields))
     cells = pd.concat(
-        [read_parquet(cells_beside(path)) for path in paths],
-        ignore_index=True,
+        [_cells_of(shard, path) for shard, path in zip(shards, paths, strict=True)], ignore_index=True
     )
     return CellTable(
         cells=cells.sort_values([Column.FIELD_ID, Column.CELL_ID], ignore_index=True),
@@ -89,3 +89,9 @@ def read_table(folder: Place | str) -> CellTable:
         class_set=get_class_set(provenance.class_set),
         provenance=provenance,
     )
+
+
+def _cells_of(fields: pd.DataFrame, path: Place) -> pd.DataFrame:
+    """The cells of a shard, but for those of fields that were not written with it."""
+    cells = read_parquet(cells_beside(path))
+    return cells[cells[Column.FIELD_ID].isin(fields[Column.FIELD_ID])]

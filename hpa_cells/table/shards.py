@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hpa_cells.parquet import arrow_file
@@ -20,7 +21,14 @@ def field_shards(folder: Place) -> list[Place]:
 
 def count_fields(folder: Place) -> int:
     """Number of finished fields of a table."""
-    return sum(pq.read_metadata(arrow_file(path)).num_rows for path in field_shards(folder))
+    return sum(_num_rows(path) for path in field_shards(folder))
+
+
+def _num_rows(path: Place) -> int:
+    try:
+        return int(pq.read_metadata(arrow_file(path)).num_rows)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{path} is no whole Parquet file ({error}): copy or make it again.") from error
 
 
 def cells_beside(path: Place) -> Place:

@@ -6,7 +6,7 @@ what is done with which settings, for a person, and for who reads a copy of the 
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import Any
 
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from hpa_cells.atomic import replaced_on_success, sole_writer
 from hpa_cells.classes import get_class_set
-from hpa_cells.parquet import arrow_file
+from hpa_cells.parquet import read_parquet
 from hpa_cells.places import Address, Place
 from hpa_cells.provenance import Provenance, read_provenance
 from hpa_cells.table.columns import CELL_COLUMNS, FIELD_COLUMNS, Column
@@ -60,22 +60,21 @@ class TableWriter:
         self._hold = sole_writer(folder)
         if not isinstance(folder, Address):
             folder.mkdir(parents=True, exist_ok=True)
-        shards = field_shards(folder)
+        self._told: Manifest | None = None
+        self._look(field_shards(folder))
+
+    def _look(self, shards: list[Place]) -> None:
+        """Take up what is there."""
+        self._shards = shards
         self._next_shard = 1 + max((shard_number(path) for path in shards), default=-1)
-        self.finished: frozenset[str] = frozenset()
-        self._num_cells = 0
         if shards:
             self._refuse_other_settings(read_provenance(shards[0]))
-            counted = [
-                pq.read_table(arrow_file(path), columns=[Column.FIELD_ID, Column.NUM_CELLS])
-                for path in shards
-            ]
-            self.finished = frozenset(
-                field_id for shard in counted for field_id in shard[Column.FIELD_ID].to_pylist()
-            )
-            self._num_cells = sum(sum(shard[Column.NUM_CELLS].to_pylist()) for shard in counted)
+        counted = [read_parquet(path, columns=[Column.FIELD_ID, Column.NUM_CELLS]) for path in shards]
+        self.finished: frozenset[str] = frozenset(
+            field_id for shard in counted for field_id in shard[Column.FIELD_ID]
+        )
         self._num_fields = len(self.finished)
-        self._told: Manifest | None = None
+        self._num_cells = sum(int(shard[Column.NUM_CELLS].sum()) for shard in counted)
 
     def add(self, *, cells: pd.DataFrame, field_row: dict[str, Any]) -> None:
         """Add a finished field: its cells (may be none) and its row of `FIELD_COLUMNS` and probabilities.
@@ -103,15 +102,18 @@ class TableWriter:
         """Wait for the shard that is being written; its rows stay, to be tried again, where it could not be."""
         if self._under_way is None:
             return
-        under_way, self._under_way = self._under_way, None
-        try:
-            under_way.result()
-        except BaseException:
-            self._added = [*self._behind, *self._added]
-            raise
+        # A Ctrl-C in here changes nothing.
+        wait([self._under_way])
+        if (error := self._under_way.exception()) is not None:
+            added = [*self._behind, *self._added]
+            self._under_way, self._added = None, added
+            raise error
+        num_fields, num_cells = len(self._behind), sum(len(cells) for cells, _ in self._behind)
+        # Without a call, and so without a Ctrl-C, between them: the next shard must not take the place of this one.
         self._next_shard += 1
-        self._num_fields += len(self._behind)
-        self._num_cells += sum(len(cells) for cells, _ in self._behind)
+        self._num_fields += num_fields
+        self._num_cells += num_cells
+        self._under_way = None
         self._tell()
 
     def _write_shard(self, added: list[tuple[pd.DataFrame, dict[str, Any]]], number: int) -> None:
@@ -124,6 +126,15 @@ class TableWriter:
 
     def __enter__(self) -> TableWriter:
         self._hold.__enter__()
+        try:
+            # Until now another writer may have been at work.
+            shards = field_shards(self._folder)
+            if shards != self._shards:
+                self._look(shards)
+            self._remove_half_written()
+        except BaseException:
+            self._hold.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
@@ -146,6 +157,14 @@ class TableWriter:
         with replaced_on_success(path) as temporary:
             # An absolute path: Arrow takes a relative one with a colon for an address.
             pq.write_table(table, temporary.absolute(), compression="zstd")
+
+    def _remove_half_written(self) -> None:
+        """Remove what writers that were killed have left."""
+        if isinstance(self._folder, Address):
+            return
+        for kind in ("cells", "fields", "manifest"):
+            for path in self._folder.glob(f".{kind}*.tmp.*"):
+                path.unlink(missing_ok=True)
 
     def _tell(self) -> None:
         """Say in the manifest what is done; a stop before that leaves one that says less."""

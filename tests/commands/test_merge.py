@@ -145,3 +145,36 @@ def test_in_python(small_world: Any, tmp_path: Path) -> None:
         == sum(map(len, cells))
         == sum(small_world.num_cells.values())
     )
+
+
+def test_a_part_that_lacks_a_shard_is_refused(predict: Program, hpa_cells: Program, tmp_path: Path) -> None:
+    for number in (1, 2):
+        assert predict(f"part={number}/2", "shard_fields=1").status == 0
+    part = tmp_path / "run" / "part-2-of-2"
+    lost = sorted(part.glob("fields-*.parquet"))[-1]
+    content = lost.read_bytes()
+    lost.unlink()
+    ended = hpa_cells("merge", f"out={tmp_path / 'run'}")
+    assert ended.status == 1
+    assert f"{part} has" in ended.stderr
+    assert "by its manifest.json there were" in ended.stderr
+    assert not list((tmp_path / "run").glob("*.parquet"))
+    lost.write_bytes(content[:-9])
+    assert f"{lost} is no whole Parquet file" in hpa_cells("merge", f"out={tmp_path / 'run'}").stderr
+
+
+def test_parts_that_were_tried_again_are_in_order_too(
+    predict: Program, hpa_cells: Program, small_world: Any, tmp_path: Path
+) -> None:
+    fields = shutil.copytree(small_world.fields, tmp_path / "fields")
+    predict(f"out={tmp_path / 'whole'}")
+    for field in ("f0", "f2"):
+        (fields / f"{field}_blue.png").write_bytes(b"cut")
+    for number in (1, 2):
+        predict(f"fields={fields}", f"part={number}/2")
+    for field in ("f0", "f2"):
+        shutil.copy(small_world.fields / f"{field}_blue.png", fields)
+    for number in (1, 2):
+        assert predict(f"fields={fields}", f"part={number}/2").status == 0
+    assert hpa_cells("merge", f"out={tmp_path / 'run'}", "shard_fields=2").status == 0
+    assert files(tmp_path / "run") == files(tmp_path / "whole")

@@ -332,3 +332,42 @@ def test_the_real_fields(real_data: Path, hpa_cells: Program, small_world: Any, 
     assert len(table.fields) == 4
     assert set(table.fields[Column.HEIGHT_PX]) == {2048}
     assert 20 < len(table.cells) < 400
+
+
+_TWICE = """
+import threading, time
+from hpa_cells.commands import app
+
+def stop_twice(_):
+    threading.Thread(target=time.sleep, args=(600,), name="hpa-cells read", daemon=True).start()
+    raise KeyboardInterrupt
+
+app._dispatch = stop_twice
+app.main()
+"""
+
+
+def test_a_second_ctrl_c_while_threads_end_stops_at_once() -> None:
+    ended = subprocess.run([sys.executable, "-c", _TWICE], capture_output=True, text=True, check=False)
+    assert ended.returncode == 130
+    assert ended.stderr == (
+        "hpa-cells: Stopped at once. Finished work is kept: the same command goes on from there.\n"
+    )
+
+
+def test_a_disk_that_is_full_is_no_fault_of_the_fields(
+    predict: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, mode: str = "r", *more: Any, **named: Any) -> Any:
+        if mode == "x":
+            raise OSError(28, "No space left on device")
+        return plain_open(path, mode, *more, **named)
+
+    plain_open = Path.open
+    monkeypatch.setattr(Path, "open", full)
+    ended = predict()
+    assert ended.status == 1
+    assert "No space left on device" in ended.stderr
+    assert "fields failed" not in ended.stderr
+    monkeypatch.undo()
+    assert failures(tmp_path / "run") == []

@@ -4,6 +4,7 @@ import functools
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from hpa_cells.prediction import (
     ReadingMarks,
     StageTimes,
     predict_fields,
+    ray_runner,
     segmentation_stages,
 )
 from hpa_cells.prediction.conveyor import Ended, Stage
@@ -283,6 +285,37 @@ def test_by_its_name_and_from_a_relative_path(
             path.name: path.read_bytes() for path in on_ray.iterdir()
         }
     assert len(list(on_ray.iterdir())) > 10
+
+
+_SIGTERM = """
+import signal
+from hpa_cells.prediction.ray_runner import _connected
+
+handler = lambda *_: None
+signal.signal(signal.SIGTERM, handler)
+with _connected(None):
+    import ray
+    assert signal.getsignal(signal.SIGTERM) is handler
+    print(len(ray.nodes()), ray.cluster_resources().get("GPU"))
+"""
+
+
+@pytest.mark.usefixtures("cluster")
+def test_without_an_address_a_cluster_that_is_there_is_left_alone_and_sigterm_too() -> None:
+    ended = subprocess.run([sys.executable, "-c", _SIGTERM], capture_output=True, text=True, check=False)
+    assert ended.stdout.split() == ["1", "None"], ended.stderr
+
+
+def test_what_ray_says_is_told_in_a_line() -> None:
+    class Lost:
+        def iter_rows(self) -> Iterator[Any]:
+            yield {"parcel": b"1"}
+            raise ray.exceptions.RaySystemError("\n head is gone \n and more")
+
+    rows = ray_runner._rows(Lost())
+    assert next(rows) == b"1"
+    with pytest.raises(ConnectionError, match=r"^Ray cannot go on \(RaySystemError: .*: see its logs\.$"):
+        next(rows)
 
 
 def test_without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
