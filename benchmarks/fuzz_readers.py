@@ -129,6 +129,18 @@ def _read_2021(data: bytes, scratch: Path) -> None:
         assert not problems, problems
 
 
+def _read_coco(data: bytes, scratch: Path) -> None:
+    from hpa_cells.export import read_coco
+
+    read_coco(_file(scratch, "instances.json", data))
+
+
+def _read_geojson(data: bytes, scratch: Path) -> None:
+    from hpa_cells.export import read_geojson
+
+    read_geojson(_file(scratch, "f1.geojson", data))
+
+
 def _read_2018(data: bytes, scratch: Path) -> None:
     from hpa_cells.export import read_kaggle2018, validate_kaggle2018
 
@@ -277,6 +289,16 @@ READERS = (
         mutate=damaged_text,
         share=60,
     ),
+    Reader(name="coco", seeds=lambda: table_file("c.json"), read=_read_coco, mutate=damaged_json, share=20),
+    Reader(name="coco text", seeds=lambda: table_file("c.json"), read=_read_coco, mutate=damaged_text),
+    Reader(
+        name="geojson",
+        seeds=lambda: table_file("g.geojson"),
+        read=_read_geojson,
+        mutate=damaged_json,
+        share=20,
+    ),
+    Reader(name="geojson packed", seeds=lambda: table_file("g.geojson.gz"), read=_read_geojson),
     Reader(
         name="cell ids",
         seeds=lambda: table_file("s.cells.csv"),

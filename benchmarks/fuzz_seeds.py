@@ -135,7 +135,7 @@ def cell_table() -> tuple[bytes, bytes]:
 
 
 def table_file(suffix: str) -> list[bytes]:
-    from hpa_cells.export import write_csv, write_kaggle2021
+    from hpa_cells.export import write_coco, write_csv, write_geojson, write_kaggle2021
     from hpa_cells.table import read_table
 
     with TemporaryDirectory() as folder:
@@ -144,6 +144,9 @@ def table_file(suffix: str) -> list[bytes]:
         table = read_table(folder)
         write_csv(table, Path(folder) / "cells.csv")
         write_kaggle2021(table, Path(folder) / "s.csv")
+        write_coco(table, Path(folder) / "c.json")
+        for name in ("g.geojson", "g.geojson.gz"):
+            write_geojson(table, Path(folder) / name)
         return [(Path(folder) / suffix).read_bytes()]
 
 

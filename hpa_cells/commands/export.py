@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from hpa_cells.export import ExpectedFields, ExportFormat, SubmissionFormat, expected_fields
+from hpa_cells.commands.progress import field_progress
+from hpa_cells.export import (
+    ExpectedFields,
+    ExportFormat,
+    FieldWithCells,
+    PixelFormat,
+    SubmissionFormat,
+    expected_fields,
+    open_fields,
+)
+from hpa_cells.fields import scan_fields
 from hpa_cells.table import CellTable, read_table
+from hpa_cells.types import Channel
 
 __all__ = ["run"]
 
@@ -20,7 +32,7 @@ _NUM_SHOWN = 20
 
 def run(cfg: DictConfig) -> None:
     """Write the file and check it, or only check the one that `check` names."""
-    file_format: ExportFormat = instantiate(cfg.format)
+    file_format: ExportFormat | PixelFormat = instantiate(cfg.format)
     if cfg.check is not None:
         if not isinstance(file_format, SubmissionFormat):
             raise ValueError(
@@ -31,10 +43,34 @@ def run(cfg: DictConfig) -> None:
     out, table = Path(cfg.out), read_table(cfg.table)
     expected = _expected(cfg.sample_submission or table)
     path = out if out.suffix else out / file_format.file_name
-    file_format.write(table, path)
+    if isinstance(file_format, PixelFormat):
+        file_format.write_with_fields(table, _opened(table, cfg), path)
+    else:
+        if cfg.fields is not None:
+            log.info("This format shows no pixels: `fields` is not looked at.")
+        file_format.write(table, path)
     log.info("%s: %d cells of %d fields", path, len(table.cells), len(table.fields))
     if isinstance(file_format, SubmissionFormat):
         _check(file_format, path, expected)
+
+
+def _opened(table: CellTable, cfg: DictConfig) -> Iterator[FieldWithCells]:
+    """Pixels and label images of each field of the table."""
+    if cfg.fields is None:
+        raise ValueError(
+            "This format shows pixels, and the table has none: give the fields it was made from, fields=DIR."
+        )
+    sources, problems = scan_fields(cfg.fields, optional=frozenset(Channel), csv_addresses=cfg.csv_addresses)
+    for problem in problems:
+        log.warning("%s", problem.message)
+    return open_fields(table, sources, track=_with_progress)
+
+
+def _with_progress(field_ids: Sequence[str]) -> Iterator[str]:
+    with field_progress("Exporting", len(field_ids)) as progress:
+        for field_id in field_ids:
+            yield field_id
+            progress.advance()
 
 
 def _expected(source: CellTable | str | None) -> ExpectedFields | None:

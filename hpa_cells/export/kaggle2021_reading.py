@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from hpa_cells import __version__
 from hpa_cells.classes import get_class_set
 from hpa_cells.export.cell_ids import FieldIds, ids_path, read_ids
 from hpa_cells.export.expected import FieldSize
 from hpa_cells.export.kaggle2021_rows import Detection, parsed_rows
-from hpa_cells.export.mask_rows import mask_rows
+from hpa_cells.export.mask_rows import mask_rows, typed_rows
 from hpa_cells.export.problem import Problem
 from hpa_cells.table import CELL_COLUMNS, FIELD_COLUMNS, CellTable, Column, Provenance
 
@@ -71,8 +70,8 @@ def read_kaggle2021(path: Path, *, pixel_size_um: float = math.nan) -> CellTable
     if problems:
         raise ValueError(f"{path} cannot be read: {problems[0]}")
     return CellTable(
-        cells=_typed(cells, CELL_COLUMNS, [Column.FIELD_ID, Column.CELL_ID]),
-        fields=_typed([pd.DataFrame(fields.values())], FIELD_COLUMNS, [Column.FIELD_ID]),
+        cells=typed_rows(cells, CELL_COLUMNS, class_set, [Column.FIELD_ID, Column.CELL_ID]),
+        fields=typed_rows([pd.DataFrame(fields.values())], FIELD_COLUMNS, class_set, [Column.FIELD_ID]),
         class_set=class_set,
         provenance=Provenance(version=__version__, class_set=class_set.name, source="submission"),
     )
@@ -119,12 +118,3 @@ def _field_row(field_id: str, size: FieldSize, ids: FieldIds) -> dict[str, Any]:
         Column.PIXEL_SIZE_UM: ids.pixel_size_um,
         Column.NUM_CELLS: len(ids.cell_ids),
     }
-
-
-def _typed(parts: list[pd.DataFrame], columns: dict[str, pa.DataType], order: list[str]) -> pd.DataFrame:
-    """The rows with the columns and types that `read_table` gives, in its order; what is unknown is NaN."""
-    probabilities = Column.probabilities(get_class_set("hpa2021"))
-    schema = pa.schema(columns | dict.fromkeys(probabilities, pa.float32()))
-    rows = (pd.concat(parts) if parts else pd.DataFrame()).reindex(columns=schema.names)
-    typed: pd.DataFrame = pa.Table.from_pandas(rows, schema=schema, preserve_index=False).to_pandas()
-    return typed.sort_values(order, ignore_index=True)

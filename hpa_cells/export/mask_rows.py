@@ -10,14 +10,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
+from hpa_cells.classes import ClassSet
 from hpa_cells.export.expected import FieldSize
 from hpa_cells.masks import counts_boxes
 from hpa_cells.masks.coding import runs_from_counts, starts_and_stops
 from hpa_cells.table import Column
 
-__all__ = ["mask_rows"]
+__all__ = ["checked_masks", "mask_rows", "typed_rows"]
 
 
 def mask_rows(counts: Sequence[bytes], size: FieldSize, pixel_size_um: float) -> dict[str, Any]:
@@ -60,6 +63,39 @@ def mask_rows(counts: Sequence[bytes], size: FieldSize, pixel_size_um: float) ->
         Column.CELL_RLE: [each.decode("ascii") for each in counts],
         Column.NUCLEUS_RLE: None,
     }
+
+
+def typed_rows(
+    parts: Sequence[pd.DataFrame], columns: dict[str, pa.DataType], class_set: ClassSet, order: list[str]
+) -> pd.DataFrame:
+    """The rows with the columns and types that `read_table` gives, in its order; what is unknown is NaN."""
+    probabilities = Column.probabilities(class_set)
+    schema = pa.schema(columns | dict.fromkeys(probabilities, pa.float32()))
+    rows = (pd.concat(parts) if parts else pd.DataFrame()).reindex(columns=schema.names)
+    typed: pd.DataFrame = pa.Table.from_pandas(rows, schema=schema, preserve_index=False).to_pandas()
+    return typed.sort_values(order, ignore_index=True)
+
+
+def checked_masks(counts: Sequence[bytes], cell_ids: Sequence[int], size: FieldSize, place: str) -> None:
+    """Refuse masks of strangers that are no masks of the field.
+
+    Raises
+    ------
+    ValueError
+        If counts cannot be read, do not fill the field or have no pixel inside. The message begins with `place` and
+        names the cell.
+    """
+    try:
+        runs = runs_from_counts(
+            counts, size.width_px * size.height_px, [f"of cell {cell_id}" for cell_id in cell_ids]
+        )
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from error
+    empty = np.setdiff1d(np.arange(len(counts)), starts_and_stops(*runs)[0])
+    for number in empty[:1].tolist():
+        raise ValueError(
+            f"{place}: mask of cell {cell_ids[number]} is empty: leave out cells without pixels."
+        )
 
 
 def _areas_and_centroids(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hpa_cells.shown import printable
+
 __all__ = ["Problem", "shortened"]
 
 _SHOWN_CHARACTERS = 40
@@ -54,9 +56,5 @@ def shortened(token: str) -> str:
     'eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee… (50 characters)'
     """
     if len(token) <= _SHOWN_CHARACTERS:
-        return _printable(token)
-    return f"{_printable(token[:_SHOWN_CHARACTERS])}… ({len(token)} characters)"
-
-
-def _printable(text: str) -> str:
-    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+        return printable(token)
+    return f"{printable(token[:_SHOWN_CHARACTERS])}… ({len(token)} characters)"

@@ -21,7 +21,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["runs_from_counts", "runs_to_counts", "starts_and_stops"]
+__all__ = ["counts_of_pixels", "runs_from_counts", "runs_to_counts", "starts_and_stops"]
 
 Int64Array: TypeAlias = NDArray[np.int64]
 
@@ -73,6 +73,48 @@ def runs_to_counts(run_lengths_px: Int64Array, num_runs: Int64Array) -> list[byt
     text = characters.tobytes()
     bounds = [0, *stops[np.cumsum(num_runs) - 1].tolist()]
     return [text[start:stop] for start, stop in pairwise(bounds)]
+
+
+def counts_of_pixels(
+    ids: NDArray[np.int32], starts: Int64Array, stops: Int64Array, num_pixels: int
+) -> tuple[NDArray[np.int32], list[bytes]]:
+    """Compressed counts of masks whose runs are known by their places, the way back from `starts_and_stops`.
+
+    Parameters
+    ----------
+    ids
+        (R,) int32, the mask that each run belongs to, ascending.
+    starts, stops
+        (R,) int64, its first pixel in the image read down its columns, and the one after its last; within a mask
+        ascending, and apart by at least a pixel.
+    num_pixels
+        Height times width of the image.
+
+    Returns
+    -------
+    ids
+        (N,) int32, ascending, those that have a run.
+    counts
+        N compressed counts.
+    """
+    ids, num_inside = np.unique(ids, return_counts=True)
+    if ids.size == 0:
+        return ids, []
+    # Each mask's edges: start and stop of its runs, then the end of the image. Lengths are their differences.
+    num_edges = 2 * num_inside + 1
+    last_edges = np.cumsum(num_edges) - 1
+    edges = np.full(num_edges.sum(), num_pixels, dtype=np.int64)
+    is_run_edge = np.ones(len(edges), dtype=bool)
+    is_run_edge[last_edges] = False
+    edges[is_run_edge] = np.stack([starts, stops], axis=1).ravel()
+    lengths = np.diff(edges, prepend=0)
+    first_edges = last_edges + 1 - num_edges
+    lengths[first_edges] = edges[first_edges]
+
+    # A mask that reaches the last pixel ends with an inside run: no outside run of length 0 comes after it.
+    reaches_end = lengths[last_edges] == 0
+    lengths = np.delete(lengths, last_edges[reaches_end])
+    return ids, runs_to_counts(lengths, num_edges - reaches_end)
 
 
 def runs_from_counts(

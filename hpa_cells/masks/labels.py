@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpa_cells.limits import MAX_SIDE_PX
-from hpa_cells.masks.coding import runs_from_counts, runs_to_counts, starts_and_stops
+from hpa_cells.masks.coding import counts_of_pixels, runs_from_counts, starts_and_stops
 
 __all__ = ["counts_area", "counts_boxes", "decode_counts", "encode_labels", "paint_labels"]
 
@@ -54,22 +54,7 @@ def encode_labels(
         return np.empty(0, dtype=np.int32), []
     run_starts, run_stops, run_ids = _find_runs(labels, rows, columns)
     order = np.argsort(run_ids, kind="stable")
-    ids, num_inside = np.unique(run_ids, return_counts=True)
-    # Each cell's edges: start and stop of its runs, then the end of the image. Lengths are their differences.
-    num_edges = 2 * num_inside + 1
-    last_edges = np.cumsum(num_edges) - 1
-    edges = np.full(num_edges.sum(), num_pixels, dtype=np.int64)
-    is_run_edge = np.ones(len(edges), dtype=bool)
-    is_run_edge[last_edges] = False
-    edges[is_run_edge] = np.stack([run_starts[order], run_stops[order]], axis=1).ravel()
-    lengths = np.diff(edges, prepend=0)
-    first_edges = last_edges + 1 - num_edges
-    lengths[first_edges] = edges[first_edges]
-
-    # A mask that reaches the last pixel ends with an inside run: no outside run of length 0 comes after it.
-    reaches_end = lengths[last_edges] == 0
-    lengths = np.delete(lengths, last_edges[reaches_end])
-    return ids, runs_to_counts(lengths, num_edges - reaches_end)
+    return counts_of_pixels(run_ids[order], run_starts[order], run_stops[order], num_pixels)
 
 
 def _find_runs(

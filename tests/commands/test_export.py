@@ -8,13 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import hpa_cells
 from hpa_cells.cells import cell_rows, field_row
 from hpa_cells.classes import get_class_set
 from hpa_cells.commands import export
 from hpa_cells.commands.settings import compose
-from hpa_cells.export import read_csv, read_kaggle2021
+from hpa_cells.export import read_anndata, read_coco, read_csv, read_geojson, read_kaggle2021
+from hpa_cells.export.extra import import_extra
+from hpa_cells.fields import write_field
 from hpa_cells.table import Provenance, TableWriter
-from hpa_cells.types import CellScores, Segmentation
+from hpa_cells.types import CellScores, Channel, Field, Segmentation
 
 HEADER = "ID,ImageWidth,ImageHeight,PredictionString"
 
@@ -104,3 +107,77 @@ def test_a_folder_without_a_table(tmp_path: Path) -> None:
 def test_wrong_class_set(run_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="19 classes of hpa2021"):
         run(f"table={run_folder}", f"out={tmp_path}/s.csv", "format=kaggle2018")
+
+
+def test_coco_into_a_file_or_a_folder(run_folder: Path, tmp_path: Path) -> None:
+    run(f"table={run_folder}", f"out={tmp_path}/mine.json", "format=coco")
+    run(f"table={run_folder}", f"out={tmp_path}/folder", "format=coco", "format.min_confidence=0.9")
+    assert read_coco(tmp_path / "mine.json").cells["cell_id"].tolist() == [2, 9]
+    assert read_coco(tmp_path / "folder" / "instances.json").cells["cell_id"].tolist() == [9]
+
+
+def test_geojson_into_a_folder_or_a_file(
+    run_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    run(f"table={run_folder}", f"out={tmp_path}/folder", "format=geojson")
+    run(f"table={run_folder}", f"out={tmp_path}/mine.geojson.gz", "format=geojson")
+    assert f"{tmp_path}/folder: 2 cells of 1 fields" in caplog.text
+    for path in (tmp_path / "folder" / "field one.geojson", tmp_path / "mine.geojson.gz"):
+        assert read_geojson(path).cells["cell_id"].tolist() == [2, 9]
+
+
+def test_a_format_without_a_check_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="Only a submission can be checked"):
+        run(f"check={tmp_path}/s.csv", "format=geojson")
+
+
+@pytest.fixture
+def fields_folder(tmp_path: Path) -> Path:
+    """The field of the run, of 16 bit and without ER."""
+    image = np.arange(4 * 8 * 6, dtype=np.uint16).reshape(4, 8, 6)
+    field = Field(field_id="field one", image=image, pixel_size_um=0.16, missing=frozenset({Channel.ER}))
+    write_field(field, tmp_path / "fields")
+    return tmp_path / "fields"
+
+
+def test_anndata(run_folder: Path, tmp_path: Path) -> None:
+    run(f"table={run_folder}", f"out={tmp_path}/out", "format=anndata")
+    assert read_anndata(tmp_path / "out" / "cells.h5ad").cells["cell_id"].tolist() == [2, 9]
+
+
+def test_a_format_of_pixels_needs_the_fields(run_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"This format shows pixels, .*give the fields it was made from, fields=DIR"
+    ):
+        run(f"table={run_folder}", f"out={tmp_path}/x.zarr", "format=spatialdata")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises((ValueError, FileNotFoundError), match="empty"):
+        run(f"table={run_folder}", f"out={tmp_path}/x.zarr", "format=spatialdata", f"fields={tmp_path}/empty")
+    assert not (tmp_path / "x.zarr").exists()
+
+
+def test_a_format_of_pixels_lacks_a_field(run_folder: Path, fields_folder: Path, tmp_path: Path) -> None:
+    for path in list(fields_folder.iterdir()):
+        path.rename(path.with_name(path.name.replace("one", "two")))
+    with pytest.raises(
+        ValueError, match=r"1 of the table's 1 fields are not among the 1 fields given \(field one\)"
+    ):
+        run(f"table={run_folder}", f"out={tmp_path}/x.zarr", "format=spatialdata", f"fields={fields_folder}")
+
+
+def test_spatialdata(run_folder: Path, fields_folder: Path, tmp_path: Path) -> None:
+    hpa_cells.export(table=run_folder, fields=fields_folder, out=tmp_path / "out", format="spatialdata")
+    data = import_extra("spatialdata", wanted_by="a test").read_zarr(tmp_path / "out" / "cells.zarr")
+    assert data["field_one_image"].shape == (3, 8, 6)
+    assert data["field_one_image"].dtype == np.uint16
+    assert sorted(np.unique(data["field_one_cells"])) == [0, 2, 9]
+    assert data["cells"].obs["cell_id"].tolist() == [2, 9]
+
+
+def test_fields_that_no_format_asks_for(
+    run_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    run(f"table={run_folder}", f"out={tmp_path}/c.csv", "format=csv", f"fields={tmp_path}/nowhere")
+    assert "shows no pixels: `fields` is not looked at" in caplog.text

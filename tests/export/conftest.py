@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeAlias
@@ -13,8 +14,9 @@ from numpy.typing import NDArray
 
 from hpa_cells.cells import cell_rows, field_row
 from hpa_cells.classes import ClassSet, get_class_set
+from hpa_cells.fields import FieldSource, find_fields, write_field
 from hpa_cells.table import CellTable, Provenance, TableWriter, read_table
-from hpa_cells.types import CellScores, Segmentation
+from hpa_cells.types import CellScores, Channel, Field, Segmentation
 
 TableMaker: TypeAlias = Callable[..., CellTable]
 
@@ -46,11 +48,17 @@ def make_table() -> TableMaker:
 
 
 def scored_field(
-    field_id: str, image: NDArray[np.int32], classes: ClassSet, rng: np.random.Generator, embeddings: int
+    field_id: str,
+    image: NDArray[np.int32],
+    classes: ClassSet,
+    rng: np.random.Generator,
+    embeddings: int,
+    nuclei: NDArray[np.int32] | None = None,
+    pixel_size_um: float = 0.16,
 ) -> tuple[Segmentation, CellScores]:
     """Random scores for the cells of a label image; a field without cells has no probabilities as a whole."""
-    nuclei = np.zeros_like(image)
-    segmentation = Segmentation(field_id=field_id, cells=image, nuclei=nuclei, pixel_size_um=0.16)
+    nuclei = np.zeros_like(image) if nuclei is None else nuclei
+    segmentation = Segmentation(field_id=field_id, cells=image, nuclei=nuclei, pixel_size_um=pixel_size_um)
     num_cells, num_classes = len(segmentation.cell_ids), len(classes)
     of_field = (
         rng.random(num_classes, dtype=np.float32) if num_cells else np.full(num_classes, np.nan, np.float32)
@@ -74,3 +82,57 @@ def small_table(make_table: TableMaker) -> CellTable:
     first[5:12, 0:4] = 7
     first[2:9, 12:18] = 300
     return make_table({"a": first, "b": np.ones((8, 8), np.int32), "c": np.zeros((9, 7), np.int32)})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PixelRun:
+    """Fields on disk, and the table of their cells."""
+
+    table: CellTable
+    folder: Path
+    segmentations: dict[str, Segmentation]
+    fields: dict[str, Field]
+
+    @property
+    def sources(self) -> list[FieldSource]:
+        return find_fields(self.folder, optional=frozenset(Channel))
+
+
+@pytest.fixture(scope="session")
+def pixel_run(tmp_path_factory: pytest.TempPathFactory) -> PixelRun:
+    """Fields of many kinds, none of them square.
+
+    300 cells; 16 bit with ids beyond 65,535; no cells and no ER; a name that is another's with a space for ``_``; one
+    cell over everything. Some cells have no nucleus.
+    """
+    rng = np.random.default_rng(0)
+    many = 1 + np.arange(40 * 60, dtype=np.int32).reshape(40, 60) // 8
+    large = np.zeros((33, 21), np.int32)
+    large[3:14, 5:16], large[20:, :8] = 70_000, 2**31 - 1
+    cells = {
+        "many": many,
+        "large ids": large,
+        "=1+1, é": np.zeros((12, 50), np.int32),
+        "Large_ids": np.full((9, 8), 300, np.int32),
+    }
+    nuclei = {
+        "many": np.where((many % 2 == 0) & (np.arange(60) % 8 < 3), many, 0),
+        "large ids": np.where((large == 70_000) & (np.arange(21) > 8), large, 0),
+    }
+    folder, run = tmp_path_factory.mktemp("fields"), tmp_path_factory.mktemp("run")
+    fields, segmentations = {}, {}
+    provenance = Provenance(version="0", class_set="hpa2021", source="test", settings={"a": [1, None]})
+    with TableWriter(run, provenance=provenance) as writer:
+        for field_id, labels in cells.items():
+            bits = 16 if field_id == "large ids" else 8
+            image = rng.integers(0, 2**bits, (4, *labels.shape)).astype(f"uint{bits}")
+            missing = frozenset({Channel.ER} if field_id == "=1+1, é" else ())
+            image[list(missing)] = 0
+            field = Field(field_id=field_id, image=image, pixel_size_um=0.25, missing=missing)
+            write_field(field, folder)
+            segmentation, scores = scored_field(
+                field_id, labels, get_class_set("hpa2021"), rng, 3, nuclei.get(field_id), 0.25
+            )
+            writer.add(cells=cell_rows(segmentation, scores), field_row=field_row(segmentation, scores))
+            fields[field_id], segmentations[field_id] = field, segmentation
+    return PixelRun(table=read_table(run), folder=folder, segmentations=segmentations, fields=fields)

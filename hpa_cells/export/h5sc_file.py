@@ -1,0 +1,244 @@
+"""Single cells as images in one ``.h5sc`` file, the form of scPortrait: HDF5 of AnnData with an array of images.
+
+References
+----------
+.. [1] The layout: https://github.com/MannLabs/scPortrait, ``docs/pages/workflow/single_cell_image_format.rst`` and
+   ``src/scportrait/io/h5sc.py``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hpa_cells.atomic import replaced_on_success
+from hpa_cells.cells import normalise_field
+from hpa_cells.export.anndata_table import AnnDataKey, to_anndata
+from hpa_cells.export.channels import CHANNEL_NAMES
+from hpa_cells.export.extra import import_extra, quiet
+from hpa_cells.export.pixels import FieldWithCells
+from hpa_cells.table import CellTable, Column
+
+__all__ = ["H5scFormat", "write_h5sc"]
+
+log = logging.getLogger(__name__)
+
+_FORMAT: Final = "format=h5sc"
+_IMAGES: Final = "single_cell_images"
+_CELL_ID: Final = "scportrait_cell_id"
+_MASKS: Final = ("seg_all_nucleus", "seg_all_cytosol")
+_DTYPE: Final = np.float16
+# Sides that networks take well.
+_SIDE_STEP_PX: Final = 8
+# By which `normalise_field` scales a channel of a field.
+_NORMALIZATION_RANGE: Final = (0.01, 0.999)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class H5scFormat:
+    """An ``.h5sc`` file; the settings are those of `write_h5sc`."""
+
+    file_name: ClassVar[str] = "single_cells.h5sc"
+
+    size_px: int | None = None
+    shrink: int = 1
+    masked: bool = True
+
+    def __post_init__(self) -> None:
+        if self.size_px is not None and self.size_px < 1:
+            raise ValueError(
+                f"format.size_px is {self.size_px}: give at least 1, or null for the largest cell."
+            )
+        if self.shrink < 1:
+            raise ValueError(
+                f"format.shrink is {self.shrink}: give at least 1, which is the field's own scale."
+            )
+
+    def write_with_fields(self, table: CellTable, fields: Iterable[FieldWithCells], path: Path) -> None:
+        """See `write_h5sc`."""
+        write_h5sc(table, fields, path, size_px=self.size_px, shrink=self.shrink, masked=self.masked)
+
+
+def write_h5sc(
+    table: CellTable,
+    fields: Iterable[FieldWithCells],
+    path: Path,
+    *,
+    size_px: int | None = None,
+    shrink: int = 1,
+    masked: bool = True,
+) -> None:
+    """Write every cell of a table as an image into one file, which appears whole or not at all.
+
+    ``obsm["single_cell_images"]`` is (N, 6, S, S) float16 in [0, 1], in the order of the rows of the table: the mask of
+    the nucleus and that of the cell (``seg_all_cytosol`` in scPortrait), then microtubules, protein, nucleus and ER.
+    The box of the cell is in the middle; beyond the edge of the field there is 0, and in a channel that a field does
+    not have. Channels are scaled by field and not by cell, so that dim cells stay dim. `obs` is that of `to_anndata`
+    with ``scportrait_cell_id``, which is the ``cell_id``, unique within a field only, and the probabilities.
+
+    Parameters
+    ----------
+    table
+        The cell table.
+    fields
+        Its fields, from `open_fields`; none is held beyond the next.
+    path
+        The file.
+    size_px
+        S, the side of the images; a larger cell is cut off, and told. None: what the largest cell of the table needs.
+    shrink
+        Pixels of the field a side that one of the image is the mean of.
+    masked
+        Whether the channels are 0 outside the cell.
+
+    Raises
+    ------
+    ValueError
+        If anndata is not installed, or a field cannot be opened.
+    """
+    import_extra("anndata", wanted_by=_FORMAT)
+    h5py = import_extra("h5py", wanted_by=_FORMAT)
+    size_px = _needed_px(table, shrink) if size_px is None else size_px
+    _tell_cut_cells(table, size_px * shrink)
+    rows_of_field = table.cells.groupby(Column.FIELD_ID).indices
+    with replaced_on_success(path) as temporary:
+        with quiet():
+            _described(table, size_px).write_h5ad(temporary, convert_strings_to_categoricals=False)
+        with h5py.File(temporary, "a") as file:
+            images = _empty_images(file, len(table.cells), size_px)
+            for opened in fields:
+                rows = rows_of_field.get(opened.field.field_id, ())
+                crops = _crops(opened, size_px=size_px, shrink=shrink, masked=masked)
+                for row, crop in zip(rows, crops, strict=True):
+                    images[int(row)] = crop
+
+
+def _needed_px(table: CellTable, shrink: int) -> int:
+    sides = table.cells[[Column.BBOX_WIDTH_PX, Column.BBOX_HEIGHT_PX]].to_numpy()
+    step_px = _SIDE_STEP_PX * shrink
+    return _SIDE_STEP_PX * -(-int(sides.max(initial=1)) // step_px)
+
+
+def _tell_cut_cells(table: CellTable, window_px: int) -> None:
+    sides = table.cells[[Column.BBOX_WIDTH_PX, Column.BBOX_HEIGHT_PX]].max(axis=1)
+    num_cut = int((sides > window_px).sum())
+    if num_cut:
+        log.warning(
+            "%d of %d cells are larger than %d px, up to %d, and are cut off: leave out format.size_px for all to fit",
+            *(num_cut, len(sides), window_px, sides.max()),
+        )
+
+
+def _described(table: CellTable, size_px: int) -> Any:
+    """AnnData of the cells, with a variable a channel as scPortrait has it, still without images."""
+    import anndata
+
+    cells = to_anndata(table)
+    names = [*_MASKS, *CHANNEL_NAMES]
+    kinds = ["mask"] * len(_MASKS) + ["image_channel"] * len(CHANNEL_NAMES)
+    obs = cells.obs.join(table.cells[Column.probabilities(table.class_set)].set_axis(cells.obs_names))
+    obs.insert(0, _CELL_ID, table.cells[Column.CELL_ID].to_numpy(np.uint64))
+    about = _image_attributes(len(cells), size_px) | {
+        "normalization_range_lower": _NORMALIZATION_RANGE[0],
+        "normalization_range_upper": _NORMALIZATION_RANGE[1],
+        "channel_names": np.array(names),
+        "channel_mapping": np.array(kinds),
+    }
+    return anndata.AnnData(
+        obs=obs,
+        var=pd.DataFrame(
+            {"channels": names, "channel_mapping": kinds}, index=[str(each) for each in range(len(names))]
+        ),
+        obsm={key: cells.obsm[key] for key in cells.obsm},
+        uns={key: cells.uns[key] for key in (AnnDataKey.CLASS_COLORS, AnnDataKey.ABOUT)} | {_IMAGES: about},
+    )
+
+
+def _image_attributes(num_cells: int, size_px: int) -> dict[str, Any]:
+    """What both the file and its array of images say of the images; ``image_size`` by older versions of scPortrait."""
+    return {
+        "n_cells": num_cells,
+        "n_channels": len(_MASKS) + len(CHANNEL_NAMES),
+        "n_masks": len(_MASKS),
+        "n_image_channels": len(CHANNEL_NAMES),
+        "image_size": size_px,
+        "image_size_x": size_px,
+        "image_size_y": size_px,
+        "normalization": True,
+        "compression": "lzf",
+    }
+
+
+def _empty_images(file: Any, num_cells: int, size_px: int) -> Any:
+    """The array of images: a chunk a channel of a cell, which is how one cell is read alone."""
+    names = [*_MASKS, *CHANNEL_NAMES]
+    images = file.create_dataset(
+        f"obsm/{_IMAGES}",
+        shape=(num_cells, len(names), size_px, size_px),
+        chunks=(1, 1, size_px, size_px) if num_cells else None,
+        compression="lzf" if num_cells else None,
+        dtype=_DTYPE,
+    )
+    kinds = ["mask"] * len(_MASKS) + ["image_channel"] * len(CHANNEL_NAMES)
+    images.attrs.update(
+        _image_attributes(num_cells, size_px)
+        | {
+            "encoding-type": "array",
+            "encoding-version": "0.2.0",
+            "normalization_range": _NORMALIZATION_RANGE,
+            "channel_names": np.array([each.encode() for each in names]),
+            "channel_mapping": np.array([each.encode() for each in kinds]),
+        }
+    )
+    return images
+
+
+def _crops(
+    opened: FieldWithCells, *, size_px: int, shrink: int, masked: bool
+) -> Iterator[NDArray[np.float16]]:
+    """For each cell (6, S, S) float16 in [0, 1], by the rows of the field."""
+    channels = normalise_field(opened.field)
+    box = [Column.BBOX_X_PX, Column.BBOX_Y_PX, Column.BBOX_WIDTH_PX, Column.BBOX_HEIGHT_PX]
+    for cell_id, x, y, width, height in opened.cells[[Column.CELL_ID, *box]].itertuples(
+        index=False, name=None
+    ):
+        window = _Window(
+            top=y + height // 2 - size_px * shrink // 2,
+            left=x + width // 2 - size_px * shrink // 2,
+            side_px=size_px * shrink,
+        )
+        cell = window.cut(opened.segmentation.cells) == cell_id
+        nucleus = window.cut(opened.segmentation.nuclei) == cell_id
+        seen = window.cut(channels) * cell if masked else window.cut(channels)
+        stack = np.concatenate([np.stack([nucleus, cell]).astype(np.float32), seen.astype(np.float32) / 255])
+        blocks = stack.reshape(len(stack), size_px, shrink, size_px, shrink)
+        yield blocks.mean(axis=(2, 4)).astype(_DTYPE)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Window:
+    """A square in a field, which may reach beyond its edges."""
+
+    top: int
+    left: int
+    side_px: int
+
+    def cut(self, image: NDArray[Any]) -> NDArray[Any]:
+        """(..., S, S) of (..., H, W); 0 beyond the edges."""
+        height, width = image.shape[-2:]
+        cut = np.zeros((*image.shape[:-2], self.side_px, self.side_px), dtype=image.dtype)
+        rows = slice(max(0, self.top), min(height, self.top + self.side_px))
+        columns = slice(max(0, self.left), min(width, self.left + self.side_px))
+        cut[
+            ...,
+            rows.start - self.top : rows.stop - self.top,
+            columns.start - self.left : columns.stop - self.left,
+        ] = image[..., rows, columns]
+        return cut
