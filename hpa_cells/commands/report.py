@@ -1,4 +1,4 @@
-"""``hpa-cells report``: a run as one HTML page, overlays of its fields and montages of its cells."""
+"""``hpa-cells report``: a run as one HTML page, or as figures."""
 
 from __future__ import annotations
 
@@ -12,11 +12,18 @@ from omegaconf import DictConfig
 from hpa_cells.classes import ClassSet
 from hpa_cells.commands.app import FieldsFailedError
 from hpa_cells.commands.progress import field_progress
+from hpa_cells.commands.report_figures import (
+    FigureKind,
+    FigureSettings,
+    figures_of_classes,
+    figures_of_fields,
+    write_figures,
+)
 from hpa_cells.commands.settings import to_settings
-from hpa_cells.fields import LabelTable, merge_label_tables, read_label_table, scan_fields
+from hpa_cells.fields import FieldSource, LabelTable, merge_label_tables, read_label_table, scan_fields
 from hpa_cells.places import Address, Place, place
 from hpa_cells.prediction.failures import read_failures
-from hpa_cells.report import Failure, ReportSettings, write_report
+from hpa_cells.report import Failure, ReportSettings, available_fields, write_report
 from hpa_cells.table import CellTable, read_table
 from hpa_cells.types import Channel
 
@@ -26,19 +33,42 @@ log = logging.getLogger(__name__)
 
 
 def run(cfg: DictConfig) -> None:
-    """Write ``report.html``, ``overlays/`` and ``montages/`` to `out`.
+    """Write a page to `out`, ``report.html`` with ``overlays/`` and ``montages/``, or figures of another kind.
 
     Raises
     ------
     FieldsFailedError
-        If fields could not be read; the page is written and lists them.
+        If fields could not be read; the page is written and lists them, and other figures are there.
     """
-    out, folder = Path(cfg.out), place(cfg.table)
-    settings = to_settings(ReportSettings, cfg.page)
-    table = read_table(folder)
+    kind, out = FigureKind.parse(cfg.kind), Path(cfg.out)
+    page, figure = to_settings(ReportSettings, cfg.page), to_settings(FigureSettings, cfg.figure)
+    table = read_table(place(cfg.table))
     sources, problems = scan_fields(cfg.fields, optional=frozenset(Channel), csv_addresses=cfg.csv_addresses)
     for problem in problems:
         log.warning("%s", problem.message)
+    if kind is FigureKind.PAGE:
+        _write_page(cfg, table, sources, out, page)
+        return
+    shown = list(available_fields(table, sources, skip_missing=page.skip_missing).values())
+    if kind is FigureKind.MONTAGE:
+        write_figures(figures_of_classes(table, shown, figure), out, figure)
+        return
+    figures = figures_of_fields(
+        table,
+        shown,
+        figure,
+        kind=kind,
+        threshold=page.threshold,
+        beside=None if cfg.beside is None else read_table(cfg.beside),
+        names=(_name_of(place(cfg.table)), "" if cfg.beside is None else _name_of(place(cfg.beside))),
+    )
+    write_figures(figures, out, figure)
+
+
+def _write_page(
+    cfg: DictConfig, table: CellTable, sources: Sequence[FieldSource], out: Path, settings: ReportSettings
+) -> None:
+    folder = place(cfg.table)
     report = write_report(
         table,
         sources,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpa_cells.classes import ClassSet
-from hpa_cells.explore.figures import INK, new_figure, save_figure
+from hpa_cells.figures import INK, new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

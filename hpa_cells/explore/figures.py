@@ -1,4 +1,4 @@
-"""Pictures of the statistics. Matplotlib, which takes a second to load, is loaded on first use."""
+"""Pictures of the statistics."""
 
 from __future__ import annotations
 
@@ -8,20 +8,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from hpa_cells.atomic import replaced_on_success
 from hpa_cells.classes import ClassSet
 from hpa_cells.explore.pixel_statistics import QUANTILES
+from hpa_cells.figures import INK, new_figure, save_figure
 from hpa_cells.types import Channel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-__all__ = ["INK", "new_figure", "save_figure", "write_intensity_figure", "write_label_figure"]
+__all__ = ["write_intensity_figure", "write_label_figure"]
 
-INK, _FAINT = "#1c1c1c", "#8a8a8a"
+_FAINT = "#8a8a8a"
 _COLOR_OF_CHANNEL = {"red": "#d1495b", "green": "#3f8f4f", "blue": "#3066be", "yellow": "#c9a227"}
-_DOTS_PER_INCH = 120
 
 
 def write_label_figure(
@@ -127,16 +125,3 @@ def _draw_intensities(axes: Axes, rows: pd.DataFrame, odd: set[str], channel: Ch
     axes.set_xlabel("pixels that are at most so bright", fontsize=8, color=_FAINT)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(length=2, labelsize=8)
-
-
-def new_figure(width_inch: float, height_inch: float) -> Figure:
-    """An empty figure of this size, whose parts make room for each other."""
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width_inch, height_inch), layout="constrained")
-
-
-def save_figure(figure: Figure, path: Path | str) -> None:
-    """Write a figure as PNG, in one go."""
-    with replaced_on_success(Path(path)) as temporary:
-        figure.savefig(temporary, dpi=_DOTS_PER_INCH, facecolor="white")

@@ -1,9 +1,12 @@
-"""Overlays, montages and the HTML page of a run."""
+"""Overlays, montages, figures and the HTML page of a run."""
 
+from hpa_cells.report.cell_plots import plot_class_montage, plot_gallery
 from hpa_cells.report.composite import composite
+from hpa_cells.report.field_plots import plot_overlay, plot_side_by_side
 from hpa_cells.report.montage import cell_tile, montage
 from hpa_cells.report.overlay import overlay
 from hpa_cells.report.page import Failure
+from hpa_cells.report.selection import available_fields
 from hpa_cells.report.settings import ReportSettings
 from hpa_cells.report.write import WrittenReport, write_report
 
@@ -11,9 +14,14 @@ __all__ = [
     "Failure",
     "ReportSettings",
     "WrittenReport",
+    "available_fields",
     "cell_tile",
     "composite",
     "montage",
     "overlay",
+    "plot_class_montage",
+    "plot_gallery",
+    "plot_overlay",
+    "plot_side_by_side",
     "write_report",
 ]

@@ -1,29 +1,24 @@
-"""One field at a time: read once, then drawn as a figure of the page and as single cells."""
+"""One field at a time: read once, for its pictures, its overlay and its single cells."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from hpa_cells.cells import normalise_field
 from hpa_cells.fields import FieldSource, read_field
-from hpa_cells.report.colors import short_name
-from hpa_cells.report.composite import mix_channels
-from hpa_cells.report.figures import FieldFigure, cell_shapes, cell_words, data_uri
 from hpa_cells.report.marks import CellMark, cell_marks, label_image
+from hpa_cells.report.pictures import channel_uris, flat_outline, thumbnail_uri
 from hpa_cells.report.settings import ReportSettings
-from hpa_cells.report.truth import KnownTruth
 from hpa_cells.table import CellTable, Column
-from hpa_cells.types import Channel
 
-__all__ = ["OpenField", "field_figure", "open_field"]
+__all__ = ["FieldPicture", "OpenField", "field_picture", "open_field"]
 
-# Height of the words, in px of a picture of 800; smaller where many cells share the field.
-_FONT_SHARE, _CROWDED_CELLS = 14 / 800, 22
+# How far a line on the page may be from the edge of its cell, in px of the picture.
+_TOLERANCE_PX = 0.6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,8 +27,6 @@ class OpenField:
 
     Attributes
     ----------
-    row
-        Its row of ``table.fields``.
     channels
         (4, H, W) uint8, stretched.
     cells
@@ -44,11 +37,36 @@ class OpenField:
         What is drawn over it, one a cell.
     """
 
-    row: pd.Series
     channels: NDArray[np.uint8]
     cells: pd.DataFrame
     labels: NDArray[np.int32]
     marks: list[CellMark]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FieldPicture:
+    """A field as the page carries it.
+
+    Attributes
+    ----------
+    field_id
+        Its id.
+    thumbnail
+        Data URI of a small picture in colours.
+    channels
+        Data URIs of grey pictures: microtubules, protein, nucleus, ER; empty where a channel is black all over.
+    height, width
+        Of these, in px.
+    outlines
+        For each cell, in the order of the table, the lines around its pieces; see `flat_outline`.
+    """
+
+    field_id: str
+    thumbnail: str
+    channels: list[str]
+    height: int
+    width: int
+    outlines: list[list[list[int]]]
 
 
 def open_field(table: CellTable, source: FieldSource, settings: ReportSettings) -> OpenField:
@@ -57,9 +75,12 @@ def open_field(table: CellTable, source: FieldSource, settings: ReportSettings) 
     Raises
     ------
     OSError, ValueError
-        If a file cannot be read, or the field has another size than in the table.
+        If a file cannot be read, or the table lacks the field or has it in another size.
     """
-    row = table.fields.loc[table.fields[Column.FIELD_ID] == source.field_id].iloc[0]
+    rows = table.fields.loc[table.fields[Column.FIELD_ID] == source.field_id]
+    if rows.empty:
+        raise ValueError(f"Field {source.field_id} is not in the table: give a field that it was made from.")
+    row = rows.iloc[0]
     field = read_field(source, pixel_size_um=float(row[Column.PIXEL_SIZE_UM]))
     expected = (int(row[Column.HEIGHT_PX]), int(row[Column.WIDTH_PX]))
     if (field.height_px, field.width_px) != expected:
@@ -70,7 +91,6 @@ def open_field(table: CellTable, source: FieldSource, settings: ReportSettings) 
     cells = table.cells[table.cells[Column.FIELD_ID] == field.field_id]
     labels = label_image(cells, *expected)
     return OpenField(
-        row=row,
         channels=normalise_field(field),
         cells=cells,
         labels=labels,
@@ -78,37 +98,15 @@ def open_field(table: CellTable, source: FieldSource, settings: ReportSettings) 
     )
 
 
-def field_figure(
-    opened: OpenField, table: CellTable, truth: KnownTruth | None, settings: ReportSettings
-) -> FieldFigure:
-    """The field as a figure of the page: two small views, and its cells as shapes over them."""
-    field_id = str(opened.row[Column.FIELD_ID])
-    scale = settings.field_px / max(opened.labels.shape)
-    # Area averages when shrinking, which keeps small spots; an enlarged field stays smooth.
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    small = np.stack(
-        [cv2.resize(each, None, fx=scale, fy=scale, interpolation=method) for each in opened.channels]
-    )
-    height, width = small.shape[1:]
-    crowding = min(1.0, (_CROWDED_CELLS / max(1, len(opened.marks))) ** 0.5)
-    font_size = round(settings.field_px * _FONT_SHARE * crowding, 1)
-    true_classes = None if truth is None else truth.classes_of_field.get(field_id)
-    told = {
-        int(opened.cells[Column.CELL_ID].iloc[position]): cell_words(
-            opened.cells.iloc[position], table.class_set, truth.words(row, table.class_set) if truth else ""
-        )
-        for position, row in enumerate(opened.cells.index.tolist())
-    }
-    probabilities = opened.row[Column.probabilities(table.class_set)].to_numpy(dtype=np.float32)
-    names = [short_name(key) for key in table.class_set.keys]
-    return FieldFigure(
+def field_picture(opened: OpenField, field_id: str, *, side_px: int | None, max_bytes: float) -> FieldPicture:
+    """The field for the page, in pictures of at most `side_px` and `max_bytes`; see `channel_uris`."""
+    channels, (height, width) = channel_uris(opened.channels, side_px=side_px, max_bytes=max_bytes)
+    tolerance = _TOLERANCE_PX * opened.channels.shape[1] / height
+    return FieldPicture(
         field_id=field_id,
-        width=width,
+        thumbnail=thumbnail_uri(opened.channels),
+        channels=channels,
         height=height,
-        composite=data_uri(mix_channels(small)),
-        protein=data_uri(small[Channel.PROTEIN]),
-        shapes=cell_shapes(opened.marks, told, scale=scale, size=(width, height), font_size=font_size),
-        font_size=font_size,
-        predicted=[names[index] for index in np.flatnonzero(probabilities >= settings.threshold)],
-        true=None if true_classes is None else [names[index] for index in true_classes],
+        width=width,
+        outlines=[[flat_outline(line, tolerance) for line in mark.outlines_px] for mark in opened.marks],
     )

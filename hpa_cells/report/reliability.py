@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pandas as pd
 
-from hpa_cells.atomic import replaced_on_success
 from hpa_cells.classes import ClassSet
+from hpa_cells.figures import INK, new_figure, save_figure
 from hpa_cells.metrics import ReliabilityColumn, ScoreColumn
 from hpa_cells.report.colors import short_name
 
@@ -24,11 +24,10 @@ _STYLE: Final[dict[str, dict[str, Any]]] = {
     "before": {"color": "#d55e00", "marker": "o", "markerfacecolor": "white"},
     "after": {"color": "#0072b2", "marker": "s", "markerfacecolor": "#0072b2"},
 }
-_INK, _FAINT = "#1c1c1c", "#767676"
+_FAINT = "#767676"
 _NUM_COLUMNS = 5
 _PANEL_INCH = 2.25
 _TICKS = [0, 0.05, 0.2, 0.5, 1]
-_DOTS_PER_INCH = 120
 
 
 def write_reliability_figure(bins: pd.DataFrame, class_set: ClassSet, path: Path | str, *, of: str) -> None:
@@ -45,12 +44,12 @@ def write_reliability_figure(bins: pd.DataFrame, class_set: ClassSet, path: Path
     of
         What the rows are: ``cells`` or ``fields``.
     """
-    from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     num_rows = math.ceil(len(class_set) / _NUM_COLUMNS)
     size = (_NUM_COLUMNS * _PANEL_INCH + 0.4, num_rows * (_PANEL_INCH + 0.25) + 0.9)
-    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(h_pad=0.08))
+    figure = new_figure(*size)
+    figure.set_layout_engine(ConstrainedLayoutEngine(h_pad=0.08))
     grid = figure.subplots(num_rows, _NUM_COLUMNS, sharex=True, sharey=True, squeeze=False).ravel()
     for axes, key in zip(grid, class_set.keys, strict=False):
         _draw_class(axes, bins[bins[ScoreColumn.CLASS_KEY] == key], short_name(key), of)
@@ -61,8 +60,7 @@ def write_reliability_figure(bins: pd.DataFrame, class_set: ClassSet, path: Path
     figure.legend(handles=grid[0].get_lines(), loc="outside upper right", ncols=3, fontsize=9, frameon=False)
     figure.supxlabel(f"probability that is said\n{_bins_in_words(bins, of)}", fontsize=9)
     figure.supylabel(f"share of {of} of which it is true, and its 95 % interval", fontsize=9)
-    with replaced_on_success(Path(path)) as temporary:
-        figure.savefig(temporary, dpi=_DOTS_PER_INCH, facecolor="white")
+    save_figure(figure, path)
 
 
 def _draw_class(axes: Axes, bins: pd.DataFrame, name: str, of: str) -> None:
@@ -78,7 +76,7 @@ def _draw_class(axes: Axes, bins: pd.DataFrame, name: str, of: str) -> None:
         axes.plot(said, true, ms=4, lw=0.8, mew=1, label=stage, clip_on=False, zorder=3, **style)
     after = bins[bins["stage"] == "after"]
     num_rows, num_true = after[ReliabilityColumn.NUM_ROWS].sum(), after[ScoreColumn.NUM_TRUTHS].sum()
-    axes.set_title(f"{name}\n", fontsize=9, loc="left", color=_INK)
+    axes.set_title(f"{name}\n", fontsize=9, loc="left", color=INK)
     support = f"true of {num_true:,} of {num_rows:,} {of}"
     axes.text(0, 1.03, support, transform=axes.transAxes, fontsize=7, color=_FAINT)
     axes.set_xlim(0, 1)

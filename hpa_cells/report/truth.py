@@ -11,6 +11,7 @@ from hpa_cells.classes import ClassSet
 from hpa_cells.fields import LabelTable
 from hpa_cells.metrics import CHALLENGE_IOU, challenge_average_precision, overlapping_cells
 from hpa_cells.report.colors import short_name
+from hpa_cells.report.evidence import Evidence, evidence_of_cells, evidence_of_fields
 from hpa_cells.table import CellTable, Column
 
 __all__ = ["KnownTruth", "compare_with_truth"]
@@ -34,12 +35,15 @@ class KnownTruth:
         For each labelled field, the classes that it truly has.
     num_unpredicted
         True fields that the run lacks; their cells count as missed.
+    evidence
+        Every probability beside what is true of it: of cells, or where only fields are labelled, of fields.
     """
 
     scores: pd.DataFrame | None
     classes_of_row: dict[int, frozenset[int]] | None
     classes_of_field: dict[str, list[int]]
     num_unpredicted: int
+    evidence: Evidence
 
     def is_right(self, row: int, class_index: int) -> bool | None:
         """Whether a cell has the class; False where there is no such cell, None where cells are not known."""
@@ -75,18 +79,21 @@ def compare_with_truth(table: CellTable, truth: CellTable | LabelTable) -> Known
     is_true = truth.probabilities() >= _TRUE_FROM
     # By rising IoU, so that the largest overlap has the last word.
     order = np.argsort(overlaps.iou, kind="stable")
-    pairs = zip(overlaps.predicted_rows[order].tolist(), overlaps.truth_rows[order].tolist(), strict=True)
+    pairs = dict(
+        zip(overlaps.predicted_rows[order].tolist(), overlaps.truth_rows[order].tolist(), strict=True)
+    )
     field_classes = truth.field_probabilities() >= _TRUE_FROM
     return KnownTruth(
         scores=scores,
         classes_of_row={
-            predicted: frozenset(np.flatnonzero(is_true[true]).tolist()) for predicted, true in pairs
+            predicted: frozenset(np.flatnonzero(is_true[true]).tolist()) for predicted, true in pairs.items()
         },
         classes_of_field={
             field_id: np.flatnonzero(present).tolist()
             for field_id, present in zip(truth.fields[Column.FIELD_ID], field_classes, strict=True)
         },
         num_unpredicted=int((~truth.fields[Column.FIELD_ID].isin(table.fields[Column.FIELD_ID])).sum()),
+        evidence=evidence_of_cells(table, is_true, overlaps, pairs, scores),
     )
 
 
@@ -104,4 +111,5 @@ def _of_field_labels(table: CellTable, labels: LabelTable) -> KnownTruth:
             for field_id, present in zip(labels.field_ids, labels.labels, strict=True)
         },
         num_unpredicted=0,
+        evidence=evidence_of_fields(table, labels),
     )

@@ -64,7 +64,7 @@ def test_labels_of_fields_as_truth(run_and_fields: tuple[Path, Path], tmp_path: 
     run(*run_and_fields, f"out={tmp_path}/report", f"truth={labels}")
     html = (tmp_path / "report" / "report.html").read_text("utf-8")
     assert "predicted: Nucleoli · true: Nucleoli, Cytosol" in html
-    assert "✓" not in html
+    assert 'title="right"' not in html
 
 
 def test_title(run_and_fields: tuple[Path, Path], tmp_path: Path) -> None:
@@ -94,3 +94,57 @@ def test_fields_of_another_run(run_and_fields: tuple[Path, Path], tmp_path: Path
         ValueError, match=r"1 of the table's 1 fields are not among the 1 fields given \(one\)"
     ):
         run(run_folder, fields, f"out={tmp_path}/report")
+
+
+@pytest.mark.parametrize("kind", ["overlay", "gallery", "side_by_side"])
+def test_figures_are_a_file_a_field(run_and_fields: tuple[Path, Path], tmp_path: Path, kind: str) -> None:
+    run_folder, fields = run_and_fields
+    run(
+        run_folder,
+        fields,
+        f"out={tmp_path / 'figures'}",
+        f"kind={kind}",
+        f"beside={run_folder}",
+        "figure.format=svg",
+    )
+    assert [path.name for path in (tmp_path / "figures").iterdir()] == ["one.svg"]
+    text = (tmp_path / "figures" / "one.svg").read_text()
+    assert "<svg" in text
+    assert not (tmp_path / "figures" / "report.html").exists()
+
+
+def test_montages_are_a_file_a_class(run_and_fields: tuple[Path, Path], tmp_path: Path) -> None:
+    run_folder, fields = run_and_fields
+    run(run_folder, fields, f"out={tmp_path / 'm'}", "kind=montage", "figure.classes=[nucleoli,cytosol]")
+    assert sorted(path.name for path in (tmp_path / "m").iterdir()) == ["cytosol.png", "nucleoli.png"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["kind=picture"], "kind is 'picture': choose page, overlay, gallery, montage, side_by_side"),
+        (["kind=side_by_side"], "give beside=FOLDER"),
+        (
+            ["kind=overlay", "figure.fields=[two]"],
+            "names two, which the table or `fields` lacks: choose of one",
+        ),
+        (["kind=overlay", "figure.format=gif"], "choose png, svg or pdf"),
+    ],
+)
+def test_figures_that_cannot_be_are_refused(
+    run_and_fields: tuple[Path, Path], tmp_path: Path, overrides: list[str], message: str
+) -> None:
+    run_folder, fields = run_and_fields
+    with pytest.raises(ValueError, match=message):
+        run(run_folder, fields, f"out={tmp_path / 'figures'}", *overrides)
+    assert not (tmp_path / "figures").exists()
+
+
+def test_a_class_that_is_none_fails_and_the_others_are_drawn(
+    run_and_fields: tuple[Path, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_folder, fields = run_and_fields
+    with pytest.raises(FieldsFailedError, match="1 of 2 figures"):
+        run(run_folder, fields, f"out={tmp_path / 'm'}", "kind=montage", "figure.classes=[nucleolus,cytosol]")
+    assert [path.name for path in (tmp_path / "m").iterdir()] == ["cytosol.png"]
+    assert "'nucleolus' is not a class of hpa2021" in caplog.text

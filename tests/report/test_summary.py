@@ -21,15 +21,17 @@ def test_numbers_of_classes(world) -> None:
     assert [each.num_cells for each in classes] == (world.table.probabilities() >= 0.4).sum(axis=0).tolist()
     assert classes[17].name == "Vesicles"
     assert classes[0].num_truths is None
+    assert math.isnan(classes[0].leaderboard)
 
 
 def test_with_truth(world, make_table, label_images) -> None:
     truth = make_table(label_images, seed=5, is_truth=True)
-    scores = compare_with_truth(world.table, truth).scores
-    classes = summarise_classes(world.table, scores, threshold=0.5)
+    evidence = compare_with_truth(world.table, truth).evidence
+    classes = summarise_classes(world.table, evidence, threshold=0.5)
     assert [each.num_truths for each in classes] == truth.probabilities().sum(axis=0).tolist()
     known = [each.ap for each in classes if not math.isnan(each.ap)]
-    assert summarise_run(world.table, scores).mean_ap == pytest.approx(np.mean(known))
+    assert summarise_run(world.table, evidence).mean_ap == pytest.approx(np.mean(known))
+    assert (classes[6].name, classes[6].leaderboard) == ("Endoplasmic reticulum", 0.319)
 
 
 def test_a_run_without_cells(make_table, label_images) -> None:

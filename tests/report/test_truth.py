@@ -46,6 +46,7 @@ def test_labels_of_fields_tell_nothing_of_cells(make_table, label_images) -> Non
     )
     known = compare_with_truth(table, labels)
     assert known.scores is None
+    assert known.evidence.of == "fields"
     assert known.classes_of_field == {"first": [3], "other": [4]}
     assert known.is_right(0, 3) is None
     assert known.words(0, table.class_set) == ""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -12,11 +14,14 @@ import cv2
 import numpy as np
 import pytest
 
+from hpa_cells.fields import LabelTable
 from hpa_cells.report import Failure, ReportSettings, write_report
 from hpa_cells.table import Column, Provenance
 
 SMALL = ReportSettings(field_px=128, tile_px=32, threshold=0.4)
-HOSTILE = "<script>alert('x')</script>&\"'"
+# The run, three fields, and the page's own.
+NUM_SCRIPTS = 5
+HOSTILE = "</script><script>alert('x')</script>&\"'"
 
 
 class Outline(HTMLParser):
@@ -38,7 +43,7 @@ class Outline(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.names += [name for name, _ in attrs]
-        self.alternatives += [value or "" for name, value in attrs if name in ("alt", "title")]
+        self.alternatives += [value or "" for name, value in attrs if name in ("alt", "title", "aria-label")]
         self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data")]
         if tag not in self.VOID:
             self.open.append(tag)
@@ -58,10 +63,13 @@ def test_page_overlays_and_montages(world, tmp_path: Path) -> None:
     assert report.page == tmp_path / "report.html"
     assert report.unreadable == []
     html = report.page.read_text(encoding="utf-8")
-    page = Outline(html)
-    assert page.tags.count("figure") == 3 + html.count('class="tile"')
+    Outline(html)
     num_cells, num_classes = world.table.probabilities().shape
-    assert html.count('class="tile"') == min(num_cells, SMALL.cells_per_class) * num_classes
+    # Few enough that each is among the most confident of every class, and each but for ties far from its field.
+    assert num_cells <= SMALL.cells_per_class
+    gaps = np.abs(world.table.probabilities()[:3] - world.table.field_probabilities()[0]).max(axis=1)
+    assert html.count('class="tile"') == num_cells * num_classes + (gaps > 0).sum()
+    assert html.count('id="picture-') == 3
     assert "My run" in html
     assert sorted(path.name for path in (tmp_path / "overlays").iterdir()) == [
         "first.png",
@@ -77,10 +85,17 @@ def test_page_needs_no_network_and_its_pictures_open(world, tmp_path: Path) -> N
     html = write_report(world.table, world.sources, tmp_path, settings=SMALL).page.read_text(encoding="utf-8")
     page = Outline(html)
     assert all(address.startswith(("data:image/webp;base64,", "#")) for address in page.addresses)
-    assert not re.search(r"https?://|@import|url\(|<script|<link", html)
+    # The name of the language of outlines is no address.
+    assert re.findall(r"https?://[\w./]+", html) == ["http://www.w3.org/2000/svg"]
+    assert not re.search(r"@import|url\(|<link|<script[^>]*src", html)
     first = next(address for address in page.addresses if address.startswith("data:"))
     encoded = np.frombuffer(base64.b64decode(first.split(",")[1]), np.uint8)
-    assert cv2.imdecode(encoded, cv2.IMREAD_COLOR).shape == (96, 128, 3)
+    assert cv2.imdecode(encoded, cv2.IMREAD_COLOR).shape == (108, 144, 3)
+    picture = json.loads(re.search(r'id="picture-0">(.*?)</script>', html)[1])
+    assert (picture["height"], picture["width"]) == (96, 128)
+    for uri in picture["channels"]:
+        pixels = np.frombuffer(base64.b64decode(uri.split(",")[1]), np.uint8)
+        assert cv2.imdecode(pixels, cv2.IMREAD_GRAYSCALE).shape == (96, 128)
     for anchor in (address[1:] for address in page.addresses if address.startswith("#")):
         assert f'id="{anchor}"' in html
 
@@ -97,15 +112,20 @@ def test_with_truth_it_shows_precision_right_and_wrong(
     # Few enough cells that each is a tile of every class; the same masks, so that each has its true cell.
     is_true = truth.probabilities() >= 0.5
     assert len(is_true) <= SMALL.cells_per_class
-    assert html.count(">✓<") == is_true.sum()
-    assert html.count(">✗<") == (~is_true).sum()
+    assert html.count('title="right">✓<') == is_true.sum()
+    assert html.count('title="wrong">✗<') == (~is_true).sum()
     assert "true:" in html
+    for section in ("scores", "matrices", "disagreements"):
+        assert f'<section id="{section}"' in html
+    assert html.count("<figcaption>") == is_true.any(axis=0).sum() + 3
+    assert "0.319" in html
 
 
 def test_without_truth_it_does_not_speak_of_it(world, tmp_path: Path) -> None:
     html = write_report(world.table, world.sources, tmp_path, settings=SMALL).page.read_text("utf-8")
-    for word in ("verage precision", "True cells", "✓", "✗", "true:", "Truth"):
-        assert word not in html
+    shown = re.sub(r"<script.*?</script>", "", html, flags=re.DOTALL)
+    for word in ("verage precision", "True cells", "✓", "✗", "true:", "Truth", "0.319"):
+        assert word not in shown
 
 
 def test_what_comes_from_files_is_text(world, tmp_path: Path) -> None:
@@ -114,7 +134,7 @@ def test_what_comes_from_files_is_text(world, tmp_path: Path) -> None:
         world.table, world.sources, tmp_path, failures=failures, settings=replace(SMALL, title=HOSTILE)
     ).page.read_text("utf-8")
     page = Outline(html)
-    assert "script" not in page.tags
+    assert page.tags.count("script") == NUM_SCRIPTS
     assert page.words.count(HOSTILE) == 3
 
 
@@ -153,18 +173,18 @@ def test_fields_only_are_read_when_shown(world, tmp_path: Path) -> None:
         read.extend(field_ids)
         return field_ids
 
-    settings = ReportSettings(max_fields=1, cells_per_class=0, field_px=64)
+    settings = ReportSettings(max_fields=1, cells_per_class=0, num_disagreeing=0, field_px=64)
     report = write_report(world.table, world.sources, tmp_path, settings=settings, track=track)
     assert len(read) == 1
-    assert "1 of 3 fields, drawn at random." in report.page.read_text("utf-8")
+    assert "1 of 3 fields." in report.page.read_text("utf-8")
 
 
 def test_no_cells_at_all(make_table, world, label_images, tmp_path: Path) -> None:
     table = make_table({"void": label_images["void"]})
     html = write_report(table, world.sources, tmp_path, settings=SMALL).page.read_text("utf-8")
     Outline(html)
-    assert "Most confident cells" not in html
-    assert not re.search(r"\bnan\b", html.lower())
+    assert '<section id="cells"' not in html
+    assert not re.search(r"\bnan\b", re.sub(r"<script type=.module.*", "", html, flags=re.DOTALL).lower())
 
 
 def test_a_table_without_probabilities(world, tmp_path: Path) -> None:
@@ -179,7 +199,7 @@ def test_a_table_without_probabilities(world, tmp_path: Path) -> None:
     )
     html = write_report(table, world.sources, tmp_path, settings=SMALL).page.read_text("utf-8")
     Outline(html)
-    assert ">300<" in html
+    assert '"id":[3,7,300]' in html
 
 
 def test_fields_left_out_are_noted(world, tmp_path: Path) -> None:
@@ -207,7 +227,7 @@ def test_what_comes_from_a_table_is_text_too(world, tmp_path: Path) -> None:
     ]
     html = write_report(table, sources, tmp_path, settings=replace(SMALL, title="t")).page.read_text("utf-8")
     page = Outline(html)
-    assert "script" not in page.tags
+    assert page.tags.count("script") == NUM_SCRIPTS
     assert not [name for name in page.names if name.startswith("on")]
     assert any(word.strip() == renamed for word in page.words)
     assert any(renamed in value for value in page.alternatives)
@@ -231,3 +251,32 @@ def test_an_id_of_a_table_leads_to_no_other_folder(world, tmp_path: Path, field_
     assert not (
         tmp_path / "a" / "b" / "overlays" / f"{world.table.fields[Column.FIELD_ID].iloc[0]}.png"
     ).exists()
+
+
+def test_the_browser_is_told_to_run_this_script_only(world, tmp_path: Path) -> None:
+    html = write_report(world.table, world.sources, tmp_path, settings=SMALL).page.read_text("utf-8")
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', html)[1]
+    script = re.search(r'<script type="module">(.*)</script>', html, flags=re.DOTALL)[1]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy.replace("&#43;", "+")
+    assert policy.startswith("default-src 'none'")
+
+
+def test_no_more_overlays_than_asked_for(world, tmp_path: Path) -> None:
+    write_report(world.table, world.sources, tmp_path, settings=replace(SMALL, max_overlays=1))
+    assert [path.name for path in (tmp_path / "overlays").iterdir()] == ["first.png"]
+
+
+def test_labels_of_fields_as_truth_score_fields(world, tmp_path: Path) -> None:
+    labels = LabelTable(
+        class_set=world.table.class_set,
+        field_ids=("first", "plain"),
+        labels=np.eye(2, 19, 3, dtype=np.bool_),
+    )
+    html = write_report(world.table, world.sources, tmp_path, truth=labels, settings=SMALL).page.read_text(
+        "utf-8"
+    )
+    Outline(html)
+    assert "True fields" in html
+    assert "0.319" not in html
+    assert "Called for each true location" in html

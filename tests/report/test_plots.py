@@ -1,0 +1,113 @@
+"""Figures of matplotlib: what they show, not how they look."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+
+from hpa_cells.report import plot_class_montage, plot_gallery, plot_overlay, plot_side_by_side
+from hpa_cells.table import Column
+
+
+def title(axes: Axes) -> str:
+    return axes.get_title(loc="left")
+
+
+def words(figure) -> list[str]:
+    return [axes.texts[0].get_text() for axes in figure.axes]
+
+
+def test_an_overlay_has_its_field_and_a_scale_bar(world) -> None:
+    source = world.sources[0]
+    num_cells = (world.table.cells[Column.FIELD_ID] == source.field_id).sum()
+    figure = plot_overlay(world.table, source)
+    (axes,) = figure.axes
+    assert title(axes) == f"{source.field_id}: {num_cells} cells"
+    left, right = axes.lines[0].get_xdata()
+    bar_um = float(axes.texts[0].get_text().removesuffix(" µm"))
+    assert (right - left) * 0.3 == pytest.approx(bar_um)
+    height, width = world.table.fields.iloc[0][[Column.HEIGHT_PX, Column.WIDTH_PX]]
+    assert axes.images[0].get_extent() == [0, width, height, 0]
+
+
+def test_the_legend_names_the_classes_of_the_outlines(world) -> None:
+    certain = world.table.cells.copy()
+    columns = Column.probabilities(world.table.class_set)
+    certain[columns] = 0.1
+    certain["p_nucleoli"] = 0.9
+    (legend,) = plot_overlay(
+        type(world.table)(
+            cells=certain,
+            fields=world.table.fields,
+            class_set=world.table.class_set,
+            provenance=world.table.provenance,
+        ),
+        world.sources[0],
+    ).legends
+    assert [text.get_text() for text in legend.get_texts()] == ["Nucleoli"]
+
+
+def test_a_gallery_shows_the_cells_asked_for_in_their_order(world) -> None:
+    figure = plot_gallery(world.table, world.sources[0], num_columns=2)
+    rows = world.table.cells[world.table.cells[Column.FIELD_ID] == world.sources[0].field_id]
+    assert [int(text.split("\n")[0].split(",")[0]) for text in words(figure)] == rows[Column.CELL_ID].tolist()
+    chosen = rows[Column.CELL_ID].tolist()[::-1][:2]
+    figure = plot_gallery(world.table, world.sources[0], cell_ids=chosen)
+    assert [int(text.split("\n")[0].split(",")[0]) for text in words(figure)] == chosen
+
+
+def test_a_gallery_names_the_most_probable_classes(world) -> None:
+    row = world.table.cells.iloc[0]
+    figure = plot_gallery(world.table, world.sources[0], cell_ids=[int(row[Column.CELL_ID])])
+    probabilities = row[Column.probabilities(world.table.class_set)].to_numpy(np.float32)
+    shown = [float(line.split()[0]) for line in words(figure)[0].split("\n")[1:]]
+    assert shown == [round(float(each), 2) for each in np.sort(probabilities)[::-1][:3]]
+
+
+def test_a_montage_falls_in_probability_over_all_fields(world) -> None:
+    figure = plot_class_montage(world.table, world.sources, "nucleoli", num_cells=3, num_columns=2)
+    shown = [float(text.split("\n")[0]) for text in words(figure)]
+    best = np.sort(world.table.cells["p_nucleoli"].to_numpy())[::-1][:3]
+    assert shown == [round(float(each), 2) for each in best]
+
+
+def test_side_by_side_tells_cells_that_the_other_lacks(world, make_table, label_images, monkeypatch) -> None:
+    drawn = []
+    monkeypatch.setattr(
+        "hpa_cells.report.field_plots.draw_over_field",
+        lambda channels, marks: drawn.append(marks) or np.zeros((4, 4, 3), np.uint8),
+    )
+    fewer = {field_id: image.copy() for field_id, image in label_images.items()}
+    source = world.sources[0]
+    image = fewer[source.field_id]
+    lost = int(image.max())
+    image[image == lost] = 0
+    plot_side_by_side(world.table, make_table(fewer), source, names=("run", "truth"))
+    ours, theirs = drawn
+    assert [mark.cell_id for mark in ours if mark.classes == ("only here",)] == [lost]
+    assert not [mark for mark in theirs if mark.classes == ("only here",)]
+
+
+def test_what_is_not_there_is_told(world) -> None:
+    with pytest.raises(ValueError, match="has no cell 999, only"):
+        plot_gallery(world.table, world.sources[0], cell_ids=[999])
+    with pytest.raises(ValueError, match="'nucleolus' is not a class of hpa2021"):
+        plot_class_montage(world.table, world.sources, "nucleolus")
+    with pytest.raises(ValueError, match="num_columns is 0"):
+        plot_gallery(world.table, world.sources[0], num_columns=0)
+    other = type(world.table)(
+        cells=world.table.cells.iloc[:0],
+        fields=world.table.fields.iloc[:0],
+        class_set=world.table.class_set,
+        provenance=world.table.provenance,
+    )
+    with pytest.raises(ValueError, match="is not in the table"):
+        plot_overlay(other, world.sources[0])
+
+
+def test_a_field_without_cells(world, make_table, label_images) -> None:
+    empty = make_table({field_id: np.zeros_like(image) for field_id, image in label_images.items()})
+    assert title(plot_overlay(empty, world.sources[0]).axes[0]).endswith(": 0 cells")
+    assert not plot_gallery(empty, world.sources[0]).axes
+    assert not plot_class_montage(empty, world.sources, "nucleoli").axes
