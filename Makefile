@@ -6,7 +6,7 @@ HPA := $(BIN)/hpa-cells
 DEMO ?= outputs/demo
 SEED ?= 0
 
-.PHONY: install test lint types check demo lock clean
+.PHONY: install test lint types docs check demo lock clean
 
 install: .venv/.installed
 
@@ -29,7 +29,12 @@ lint: install
 types: install
 	$(BIN)/mypy
 
-check: lint types test
+# Any warning is an error, unless it is told to be --quiet, and so is an error in a notebook: all are run. Bars show their last
+# state only; Material does not tell of its successor on each build.
+docs: install
+	FORCE_COLOR= NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+check: lint types docs test
 
 # The main job, end to end, on simulated fields: three models that differ only in what they learn from, and that of the package,
 # read the same masks. The cells of training fields are found once for the two that learn from labels of fields; the third
