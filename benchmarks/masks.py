@@ -34,9 +34,10 @@ from scipy.spatial import KDTree
 
 from hpa_cells.cells import MaskRows, mask_rows
 from hpa_cells.cells.resizing import nearest_pixels
+from hpa_cells.label_images import CoarseLabels
 from hpa_cells.masks import paint_labels
 from hpa_cells.table import Column
-from hpa_cells.types import CoarseLabels, Segmentation
+from hpa_cells.types import Segmentation
 
 Labels = NDArray[np.int32]
 

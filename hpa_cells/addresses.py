@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hpa_cells.limits import MAX_FILE_BYTES
+from hpa_cells.shown import redacted
 
 __all__ = ["PACKAGES", "Address", "file_system"]
 
@@ -37,23 +38,26 @@ PACKAGES: Final = {
 _PIECE_BYTES: Final = 1 << 16
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True, order=True, repr=False)
 class Address:
     """A file or folder by its address, such as ``s3://bucket/run``; made by `place`.
 
-    Folders are neither made nor removed: object stores have none. Whatever goes wrong is an OSError, in whose text the
-    address stands.
+    Folders are not removed, and made only when that is asked for: object stores have none. Whatever goes wrong is an
+    OSError, in whose text the address stands. As a text it is for people to see, without passwords and tokens.
 
     Attributes
     ----------
     url
-        The address, without ``/`` at its end.
+        The whole address, without ``/`` at its end.
     """
 
     url: str
 
     def __str__(self) -> str:
-        return self.url
+        return redacted(self.url)
+
+    def __repr__(self) -> str:
+        return f"Address(url={str(self)!r})"
 
     def __truediv__(self, name: str) -> Address:
         return Address(f"{self.url}/{name}")
@@ -103,7 +107,7 @@ class Address:
         inside = posixpath.normpath(posixpath.join(self.parent.url[len(self.root) + 1 :], path))
         if path.startswith("/") or inside.startswith(".."):
             raise ValueError(
-                f"{path} leads out of {self.root}: write it as from {self.parent}/ on, or as a whole address"
+                f"{path} leads out of {redacted(self.root)}: write it as from {self.parent}/ on, or as a whole address"
             )
         return Address(f"{self.root}/{inside}")
 
@@ -170,8 +174,13 @@ class Address:
                 store.pipe_file(path, data)
         except FileNotFoundError as error:
             raise FileNotFoundError(
-                f"{self} cannot be written, since {self.root} is not there: make it first."
+                f"{self} cannot be written, since {redacted(self.root)} is not there: make it first."
             ) from error
+
+    def make_folder(self) -> None:
+        """Make the folder where there are folders that have to be made, as by sftp; object stores have none."""
+        with self._opened() as (store, path):
+            store.makedirs(path, exist_ok=True)
 
     def unlink(self, missing_ok: bool = False) -> None:
         """Remove the file."""
@@ -227,10 +236,13 @@ class Address:
             raise FileNotFoundError(f"{self} does not exist.") from error
         # Each store's package has errors of its own, which have no more in common than this.
         except Exception as error:
+            told = redacted(str(error))
+            # Its trace would tell what is secret.
+            cause = error if told == str(error) else None
             raise OSError(
-                f"{self} cannot be reached ({type(error).__name__}: {error}): check its spelling, your credentials and "
+                f"{self} cannot be reached ({type(error).__name__}: {told}): check its spelling, your credentials and "
                 "rights, and the network."
-            ) from error
+            ) from cause
 
 
 class _Pieces(io.RawIOBase):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
 from hpa_cells.addresses import PACKAGES, Address, file_system
+from hpa_cells.shown import redacted
 
 __all__ = ["Address", "Place", "files_in", "is_address", "local_or_bytes", "overlapped", "place"]
 
@@ -47,8 +48,8 @@ def place(text: str | Place) -> Place:
     protocol = protocol.lower()
     if not separator or "::" in protocol or not rest.strip("/"):
         raise ValueError(
-            f"{text} is no whole address: write it as in s3://bucket/folder, as a text and no path of Python, and "
-            "without a chain of protocols."
+            f"{redacted(str(text))} is no whole address: write it as in s3://bucket/folder, as a text and no path of "
+            "Python, and without a chain of protocols."
         )
     kind = file_system(protocol)
     if protocol in _LOCAL:

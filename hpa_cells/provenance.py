@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from hpa_cells.parquet import arrow_file
 from hpa_cells.places import Place
+from hpa_cells.shown import redacted_settings
 
 __all__ = ["Provenance", "read_provenance"]
 
@@ -33,7 +34,8 @@ class Provenance:
     weights_hash
         SHA-256 of the model's weights; empty where no model was used.
     settings
-        Every setting that changes the content, by group: plain numbers, strings, lists and dictionaries.
+        Every setting that changes the content, by group: plain numbers, strings, lists and dictionaries. Passwords and
+        tokens in addresses are hidden: with others, it is the same run.
     """
 
     version: str
@@ -41,6 +43,9 @@ class Provenance:
     source: str
     weights_hash: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "settings", redacted_settings(self.settings))
 
     def differences(self, other: Provenance) -> list[str]:
         """What differs, one ``name: mine -> other's`` an entry, in words for an error message."""

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "hpa_cells"
 BOTTOM = {
     *("classes", "presence", "types", "table", "provenance", "atomic", "limits", "parquet", "spreadsheet"),
-    *("addresses", "places"),
+    *("shown", "addresses", "places", "figures", "label_images"),
 }
 MASKS = BOTTOM | {"masks"}
 FLOOR = MASKS | {"fields", "cells", "models", "metrics"}
@@ -18,15 +18,18 @@ FLOOR = MASKS | {"fields", "cells", "models", "metrics"}
 # Room -> the rooms it may import, beside itself.
 ALLOWED = {
     "classes": set(),
+    "label_images": set(),
     "presence": set(),
-    "addresses": {"limits"},
-    "places": {"addresses"},
+    "shown": set(),
+    "addresses": {"limits", "shown"},
+    "places": {"addresses", "shown"},
     "atomic": {"places"},
-    "types": {"classes"},
+    "figures": {"atomic"},
+    "types": {"classes", "label_images"},
     "limits": set(),
     "parquet": {"limits", "places"},
     "spreadsheet": set(),
-    "provenance": {"parquet", "places"},
+    "provenance": {"parquet", "places", "shown"},
     "table": {"classes", "types", "provenance", "atomic", "parquet", "places"},
     "masks": BOTTOM,
     "fields": MASKS,

@@ -1,10 +1,13 @@
+import errno
+import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hpa_cells.addresses import Address
-from hpa_cells.atomic import replaced_on_success, sole_writer
+from hpa_cells.atomic import folder_replaced_on_success, replaced_on_success, sole_writer
 
 
 def test_the_file_appears_when_the_block_ends(tmp_path: Path) -> None:
@@ -44,6 +47,39 @@ def test_a_block_that_writes_nothing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), replaced_on_success(tmp_path / "table.csv"):
         pass
     assert [each.name for each in tmp_path.iterdir()] == []
+
+
+def test_the_content_is_on_disk_before_the_name_and_the_name_before_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "table.csv"
+    on_disk: list[tuple[int, int]] = []
+    fsync = os.fsync
+
+    def told(handle: int) -> None:
+        fsync(handle)
+        on_disk.append((os.fstat(handle).st_ino, path.exists()))
+
+    monkeypatch.setattr(os, "fsync", told)
+    with replaced_on_success(path) as temporary:
+        temporary.write_text("whole")
+        file = temporary.stat().st_ino
+    assert on_disk == [(file, False), (tmp_path.stat().st_ino, True)]
+    assert path.stat().st_ino == file
+
+
+@pytest.mark.parametrize(("number", "is_told"), [(errno.EINVAL, False), (errno.EIO, True)])
+def test_a_disk_that_fails_is_told_one_that_cannot_be_waited_for_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, is_told: bool
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(number, "of the disk")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    told = pytest.raises(OSError, match="of the disk") if is_told else nullcontext()
+    with told, replaced_on_success(tmp_path / "table.csv") as temporary:
+        temporary.write_text("whole")
+    assert [each.name for each in tmp_path.iterdir()] == ([] if is_told else ["table.csv"])
 
 
 def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
@@ -119,3 +155,61 @@ def test_nothing_is_held_at_an_address(bucket: Any) -> None:
     with sole_writer(address), sole_writer(address):
         pass
     assert bucket.requests == []
+
+
+def write_folder(path: Path, content: str, **named: str) -> None:
+    with folder_replaced_on_success(path, marks=["mark"]) as temporary:
+        temporary.mkdir()
+        (temporary / "mark").write_text(content)
+        for name, text in named.items():
+            (temporary / name).write_text(text)
+
+
+def test_a_folder_takes_the_place_of_one_of_its_kind(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "x.zarr"
+    write_folder(path, "one", old="1")
+    write_folder(path, "two")
+    assert [each.name for each in path.parent.iterdir()] == ["x.zarr"]
+    assert {each.name: each.read_text() for each in path.iterdir()} == {"mark": "two"}
+
+
+def test_an_empty_folder_is_replaced_too(tmp_path: Path) -> None:
+    (tmp_path / "x.zarr").mkdir()
+    write_folder(tmp_path / "x.zarr", "one")
+    assert (tmp_path / "x.zarr" / "mark").read_text() == "one"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_folder_stays_when_the_block_fails(tmp_path: Path, error: type[BaseException]) -> None:
+    path = tmp_path / "x.zarr"
+    write_folder(path, "one")
+
+    def fail() -> None:
+        with folder_replaced_on_success(path, marks=["mark"]) as temporary:
+            temporary.mkdir()
+            (temporary / "mark").write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert [each.name for each in tmp_path.iterdir()] == ["x.zarr"]
+    assert (path / "mark").read_text() == "one"
+
+
+def test_a_folder_of_another_kind_is_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    for path, message in ((tmp_path, "holds something else"), (tmp_path / "notes.txt", "is a file")):
+        with (
+            pytest.raises(FileExistsError, match=message),
+            folder_replaced_on_success(path, marks=["mark"]),
+        ):
+            raise AssertionError("the block began")
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    write_folder(tmp_path / "link", "one")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "mark").read_text() == "one"

@@ -57,5 +57,6 @@ def test_the_program_runs_anywhere(
 
 def test_templates_travel_with_the_package(site_packages: Path) -> None:
     templates = {path.name for path in (site_packages / "hpa_cells" / "report" / "templates").iterdir()}
-    assert {"report.html.j2", "report.css"} <= templates
+    assert templates == {path.name for path in (ROOT / "hpa_cells" / "report" / "templates").iterdir()}
+    assert {path.rsplit(".", 1)[1] for path in templates} == {"j2", "css", "js"}
     assert (site_packages / "hpa_cells" / "py.typed").exists()

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from hpa_cells.classes import get_class_set
+from hpa_cells.label_images import CoarseLabels
 from hpa_cells.types import (
     CellCrops,
     CellScores,
     Channel,
-    CoarseLabels,
     Field,
     Segmentation,
     label_ids,

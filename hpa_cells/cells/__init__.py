@@ -3,7 +3,7 @@
 from hpa_cells.cells.crops import CropSettings, crop_cells
 from hpa_cells.cells.field_view import FieldViewSettings, pad_fields, view_field
 from hpa_cells.cells.morphology import CellMorphology, measure_cells
-from hpa_cells.cells.normalisation import normalise_field
+from hpa_cells.cells.normalisation import channel_range, normalise_field
 from hpa_cells.cells.rows import MaskRows, cell_rows, field_row, mask_rows
 from hpa_cells.cells.squares import SquareSettings, cut_squares
 
@@ -14,6 +14,7 @@ __all__ = [
     "MaskRows",
     "SquareSettings",
     "cell_rows",
+    "channel_range",
     "crop_cells",
     "cut_squares",
     "field_row",

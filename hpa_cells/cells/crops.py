@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import cast
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hpa_cells.cells.field_scales import FieldScales, cut_square
 from hpa_cells.cells.morphology import CellMorphology, measure_cells
-from hpa_cells.cells.normalisation import normalise_field
-from hpa_cells.cells.resizing import nearest_pixels
+from hpa_cells.cells.resizing import nearest_pixels, resize
 from hpa_cells.types import NUM_CHANNELS, CellCrops, Field, Segmentation
 
 __all__ = ["CropSettings", "crop_cells"]
@@ -101,35 +99,6 @@ def crop_cells(
     )
 
 
-class _Planes:
-    """A normalised field at several scales, each made when it is first asked for."""
-
-    def __init__(self, field: Field) -> None:
-        self._channels = normalise_field(field)
-        self._shrunk: dict[int, NDArray[np.uint8]] = {}
-
-    def shrunk(self, factor: int) -> NDArray[np.uint8]:
-        """(H / factor, W / factor, 4) uint8, rounded up: means of squares of that side, beyond the field of 0."""
-        if factor not in self._shrunk:
-            channels = [_shrunk(channel, factor) for channel in self._channels]
-            self._shrunk[factor] = cast("NDArray[np.uint8]", cv2.merge(channels))
-        return self._shrunk[factor]
-
-    def resized(self, height: int, width: int) -> NDArray[np.uint8]:
-        """(height, width, 4) uint8."""
-        return _resize(self.shrunk(1), height, width)
-
-
-def _shrunk(channel: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
-    if factor == 1:
-        return channel
-    height, width = (-(-side // factor) for side in channel.shape)
-    missing = (height * factor - channel.shape[0], width * factor - channel.shape[1])
-    if any(missing):
-        channel = np.pad(channel, [(0, missing[0]), (0, missing[1])])
-    return _resize(channel, height, width)
-
-
 def _fill(
     images: NDArray[np.uint8],
     field: Field,
@@ -138,18 +107,18 @@ def _fill(
     settings: CropSettings,
 ) -> None:
     """Write the crops into `images`, (N, 4, S, S) zeros."""
-    size, planes = settings.size_px, _Planes(field)
+    size, scales = settings.size_px, FieldScales(field)
     sides_px = measured.boxes_px[:, 2:].max(axis=1)
     middles_px = measured.boxes_px[:, :2] + measured.boxes_px[:, 2:] / 2
     scale = 0.0 if settings.um_per_px is None else field.pixel_size_um / settings.um_per_px
     if scale:
         height, width = (max(1, round(side * scale)) for side in segmentation.shape)
-        image_at_scale = planes.resized(height, width)
+        image_at_scale = resize(scales.shrunk(1), height, width)
         rows, columns = nearest_pixels(field.height_px, height), nearest_pixels(field.width_px, width)
     for index, cell_id in enumerate(measured.cell_ids):
         if scale and sides_px[index] * scale <= size:
             left, top = _corner(middles_px[index] * scale, size)
-            crop = _cut(image_at_scale, (left, top), size)
+            crop = cut_square(image_at_scale, (left, top), size)
             x, y = _look_up(columns, left, size), _look_up(rows, top, size)
         else:
             side = math.ceil(sides_px[index] / (1 - 2 * settings.margin))
@@ -157,7 +126,7 @@ def _fill(
             factor = 2 ** max(0, int(math.log2(side / size)))
             side = -(-side // factor)
             left, top = _corner(middles_px[index] / factor, side)
-            crop = _resize(_cut(planes.shrunk(factor), (left, top), side), size, size)
+            crop = resize(scales.cut(factor, (left, top), side), size, size)
             x, y = (start * factor + nearest_pixels(side * factor, size) for start in (left, top))
         images[index] = crop.transpose(2, 0, 1)
         if settings.masked:
@@ -174,23 +143,3 @@ def _look_up(shown: NDArray[np.int32], start: int, size: int) -> NDArray[np.int3
     """`shown`, from `start` on; -1 beyond its ends."""
     wanted = np.arange(start, start + size)
     return np.where((wanted < 0) | (wanted >= len(shown)), -1, shown.take(wanted, mode="clip"))
-
-
-def _resize(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Resize to (height, width), by area when it shrinks."""
-    method = cv2.INTER_AREA if height < pixels.shape[0] else cv2.INTER_LINEAR
-    return cast("NDArray[np.uint8]", cv2.resize(pixels, (width, height), interpolation=method))
-
-
-def _cut(pixels: NDArray[np.uint8], corner: tuple[int, int], side: int) -> NDArray[np.uint8]:
-    """A square of the (H, W, ...) pixels, beyond them of 0; where it is a part of them, not to be written to."""
-    left, top = corner
-    height, width = pixels.shape[:2]
-    inside = np.s_[max(top, 0) : min(top + side, height), max(left, 0) : min(left + side, width)]
-    if left >= 0 and top >= 0 and left + side <= width and top + side <= height:
-        return pixels[inside]
-    found = np.zeros((side, side, *pixels.shape[2:]), dtype=pixels.dtype)
-    found[inside[0].start - top : inside[0].stop - top, inside[1].start - left : inside[1].stop - left] = (
-        pixels[inside]
-    )
-    return found

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hpa_cells.types import CoarseLabels, Segmentation
+from hpa_cells.label_images import CoarseLabels
+from hpa_cells.types import Segmentation
 
 __all__ = ["CellMorphology", "measure_cells"]
 

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hpa_cells.commands.grammar import is_path_setting
 from hpa_cells.places import Address, is_address, place
+from hpa_cells.shown import redacted
 
 __all__ = ["refuse_addresses", "refuse_useless_address"]
 
@@ -19,7 +20,7 @@ _TAKEN: Final = {
     "segment": _FIELDS_AND_MASKS | {"out"},
     "merge": frozenset({"out"}),
     "evaluate": frozenset({"table"}),
-    "export": frozenset({"table"}),
+    "export": frozenset({"fields", "table"}),
     "report": frozenset({"fields", "table"}),
     "explore": _FIELDS_AND_MASKS,
 }
@@ -40,8 +41,8 @@ def refuse_addresses(verb: str, config: DictConfig) -> None:
         if name not in _TAKEN.get(verb, frozenset()):
             takers = ", ".join(f"`{each}`" for each in sorted(_TAKEN.get(verb, ())))
             raise ValueError(
-                f"`{name}` of {verb} is {text}, and takes a path of this machine: copy the files, or mount the store."
-                + (f" Addresses are taken by {takers}." if takers else "")
+                f"`{name}` of {verb} is {redacted(text)}, and takes a path of this machine: copy the files, or mount "
+                "the store." + (f" Addresses are taken by {takers}." if takers else "")
             )
         place(text)
 

@@ -156,16 +156,23 @@ def calibrate(
 
 
 def export(
-    *, table: Place | str, out: Path | str, overrides: Sequence[str] = (), **settings: Setting
+    *,
+    table: Place | str,
+    out: Path | str,
+    fields: Place | str | None = None,
+    overrides: Sequence[str] = (),
+    **settings: Setting,
 ) -> Path:
-    """File or folder of a run in another format; `out` itself.
+    """File or folder of a run in another format; `out` itself. Formats that show pixels need its `fields`.
 
     Examples
     --------
     >>> export(table="run", format="kaggle2021", out="submission.csv")  # doctest: +SKIP
     PosixPath('submission.csv')
+    >>> export(table="run", fields="data/sim/test", format="spatialdata", out="run.zarr")  # doctest: +SKIP
+    PosixPath('run.zarr')
     """
-    _run("export", settings | {"table": table, "out": out}, overrides)
+    _run("export", settings | {"table": table, "out": out, "fields": fields}, overrides)
     return Path(out)
 
 
@@ -223,6 +230,8 @@ def _in_hydra_grammar(value: Setting) -> str:
         return str(value).lower()
     if isinstance(value, int | float):
         return repr(value)
-    if isinstance(value, str | Path | Address):
+    if isinstance(value, Address):
+        return quoted(value.url)
+    if isinstance(value, str | Path):
         return quoted(str(value))
     return "[" + ",".join(map(_in_hydra_grammar, value)) + "]"

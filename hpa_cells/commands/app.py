@@ -16,6 +16,7 @@ from hpa_cells.commands.addresses import refuse_addresses
 from hpa_cells.commands.grammar import paths_as_typed
 from hpa_cells.commands.help import help_text
 from hpa_cells.commands.settings import conf_folder, refuse_misspelt, refuse_useless_out
+from hpa_cells.shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -227,7 +228,7 @@ def _run_all(task: Callable[[], None], failed: list[int]) -> None:
 
 def _stop(message: str, status: int) -> NoReturn:
     logging.shutdown()
-    sys.stderr.write(f"hpa-cells: {message}\n")
+    sys.stderr.write(f"hpa-cells: {shown(message)}\n")
     sys.exit(status)
 
 

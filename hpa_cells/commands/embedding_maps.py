@@ -74,7 +74,7 @@ def embed_fields(cfg: DictConfig, out: Path) -> tuple[Path | None, list[Failure]
         },
     )
     with TableWriter(folder, provenance=provenance) as writer:
-        todo = [source for source in sources if source.field_id not in writer.finished]
+        todo = writer.unfinished(sources)
         outcomes = predict_fields(
             todo,
             segmenter=segmenter,

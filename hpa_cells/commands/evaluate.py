@@ -22,6 +22,7 @@ from hpa_cells.commands.evaluation import EvaluationColumn, RunScores, read_trut
 from hpa_cells.metrics import CHALLENGE_IOU, ScoreColumn, macro_mean
 from hpa_cells.places import place
 from hpa_cells.prediction import FixedThresholds, RatioThresholds, TunedThresholds
+from hpa_cells.shown import redacted_settings
 from hpa_cells.table import CellTable, read_table
 
 __all__ = ["run"]
@@ -101,7 +102,7 @@ def _write(out: Path, scores: Mapping[str, RunScores], cfg: DictConfig) -> None:
     per_class = pd.concat([each.per_class.assign(**{_RUN: name}) for name, each in scores.items()])
     with replaced_on_success(out / "per_class.csv") as temporary:
         per_class.set_index(_RUN).to_csv(temporary)
-    settings = OmegaConf.to_container(cfg, resolve=True)
+    settings = redacted_settings(OmegaConf.to_container(cfg, resolve=True))
     runs = {
         name: {
             **each.summary,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -79,9 +79,8 @@ def predict_labelled(
     num_fields = sum(len(each.sources) for each in questions)
     failures: list[Failure] = []
     with TableWriter(table, provenance=provenance) as writer:
-        todo = sum(
-            source.field_id not in writer.finished for question in questions for source in question.sources
-        )
+        questions = [replace(each, sources=writer.unfinished(each.sources)) for each in questions]
+        todo = sum(len(each.sources) for each in questions)
         try:
             follow("predict", _answers(cfg, questions, writer), failures, num_fields=todo)
         finally:

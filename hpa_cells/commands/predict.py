@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -13,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from hpa_cells import __version__
 from hpa_cells.commands.outcomes import follow, refuse_failures
 from hpa_cells.commands.settings import to_settings
-from hpa_cells.fields import FieldSource, scan_fields
+from hpa_cells.fields import scan_fields
 from hpa_cells.models import Ensemble, load_models
 from hpa_cells.places import place
 from hpa_cells.prediction import (
@@ -22,16 +21,18 @@ from hpa_cells.prediction import (
     Fusion,
     LearnedFusion,
     PredictionSettings,
+    ReadingMarks,
     Runner,
     ScoreFusion,
     ScoringSettings,
     StageTimes,
     Symmetries,
-    marks_in,
+    pick_device,
     predict_fields,
     write_failures,
 )
 from hpa_cells.prediction.parts import Part
+from hpa_cells.segmentation import Segmenter
 from hpa_cells.table import Provenance, TableWriter
 
 __all__ = ["run"]
@@ -66,6 +67,8 @@ def run(cfg: DictConfig) -> None:
     settings = _settings(cfg, plain)
     segmenter = instantiate(cfg.segmenter)
     runner: Runner = instantiate(cfg.runner)
+    if runner.is_here:
+        pick_device(plain.device)
     models = load_models(list(cfg.model) if OmegaConf.is_list(cfg.model) else cfg.model)
     for each in models.members:
         if each.provenance.get("about"):
@@ -82,16 +85,18 @@ def run(cfg: DictConfig) -> None:
         problems = [each for each in problems if part.has(each.field_id)]
     failures = [Failure(field_id=each.field_id, stage="find", error=each.message) for each in problems]
 
-    provenance = _provenance(cfg, settings, models)
+    provenance = _provenance(cfg, settings, models, segmenter)
     if isinstance(settings.fusion, LearnedFusion):
         _warn_of_other_scores(settings.fusion, provenance)
     with TableWriter(out, provenance=provenance, shard_fields=plain.shard_fields) as writer:
         if part is not None:
             part.begin(place(cfg.out))
-        todo = _unfinished(sources, writer)
+        todo = writer.unfinished(sources)
+        if len(todo) < len(sources):
+            log.info("%d of %d fields are finished already", len(sources) - len(todo), len(sources))
         times = StageTimes()
         try:
-            with marks_in(out) as marks:
+            with ReadingMarks(out) as marks:
                 outcomes = predict_fields(
                     todo,
                     segmenter=segmenter,
@@ -154,7 +159,9 @@ def _warn_of_other_scores(fusion: LearnedFusion, provenance: Provenance) -> None
             )
 
 
-def _provenance(cfg: DictConfig, settings: PredictionSettings, models: Ensemble) -> Provenance:
+def _provenance(
+    cfg: DictConfig, settings: PredictionSettings, models: Ensemble, segmenter: Segmenter
+) -> Provenance:
     """Name what the content depends on: not the batch size, the runner or the size of a shard."""
     # On the scale of the fields' probabilities in the table, so that they call the same fields.
     scaled = settings.fusion.of_field(models.thresholds)
@@ -166,6 +173,7 @@ def _provenance(cfg: DictConfig, settings: PredictionSettings, models: Ensemble)
         weights_hash=models.weights_hash,
         settings={
             "segmenter": OmegaConf.to_container(cfg.segmenter, resolve=True) if models.sees_cells else None,
+            "segmenter_fingerprint": segmenter.fingerprint() if models.sees_cells else None,
             "crops": models.crop_settings,
             **({} if models.field_settings is None else {"whole_fields": models.field_settings}),
             **({} if models.square_settings is None else {"squares": models.square_settings}),
@@ -179,10 +187,3 @@ def _provenance(cfg: DictConfig, settings: PredictionSettings, models: Ensemble)
             "thresholds": dict(zip(models.class_set.keys, thresholds, strict=True)),
         },
     )
-
-
-def _unfinished(sources: Sequence[FieldSource], writer: TableWriter) -> list[FieldSource]:
-    todo = [source for source in sources if source.field_id not in writer.finished]
-    if len(todo) < len(sources):
-        log.info("%d of %d fields are finished already", len(sources) - len(todo), len(sources))
-    return todo

@@ -18,6 +18,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from hpa_cells.shown import shown
+
 __all__ = ["FieldProgress", "field_progress"]
 
 
@@ -34,7 +36,7 @@ class FieldProgress:
 
     def note(self, text: str) -> None:
         """Print a line above the bar."""
-        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._progress.console.print(shown(text), markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
@@ -49,7 +51,10 @@ def field_progress(description: str, num_fields: int) -> Iterator[FieldProgress]
         TimeRemainingColumn(),
         TextColumn("{task.fields[limit]}"),
     )
-    with Progress(*columns, console=Console(stderr=True), disable=num_fields == 0) as progress:
+    # As text in a notebook too: rich's own way there asks for ipywidgets.
+    with Progress(
+        *columns, console=Console(stderr=True, force_jupyter=False), disable=num_fields == 0
+    ) as progress:
         yield FieldProgress(progress, description, num_fields)
 
 

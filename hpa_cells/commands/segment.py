@@ -16,20 +16,19 @@ from hpa_cells.fields import scan_fields
 from hpa_cells.places import Place, place
 from hpa_cells.prediction import (
     Failure,
+    ReadingMarks,
     Runner,
     StageTimes,
-    marks_in,
     segmentation_stages,
     write_failures,
 )
-from hpa_cells.segmentation import Segmenter, write_segmentation, written_fields
+from hpa_cells.segmentation import SETTINGS_FILE, Segmenter, write_segmentation, written_fields
+from hpa_cells.shown import redacted_settings
 from hpa_cells.types import Field, Segmentation
 
 __all__ = ["run"]
 
 log = logging.getLogger(__name__)
-
-_SETTINGS_FILE = "segmentation.json"
 
 
 def run(cfg: DictConfig) -> None:
@@ -49,17 +48,18 @@ def run(cfg: DictConfig) -> None:
     failures = [Failure(field_id=each.field_id, stage="find", error=each.message) for each in problems]
     written = written_fields(out)
     todo = [source for source in sources if source.field_id not in written]
-    if todo:
+    if todo and runner.is_here:
         # Says what is missing before there is a folder.
         segmenter.prepare()
+    fingerprint = segmenter.fingerprint()
     with sole_writer(out):
-        _claim(out, cfg)
+        _claim(out, cfg, fingerprint)
         if len(todo) < len(sources):
             log.info("%d of %d fields are finished already", len(sources) - len(todo), len(sources))
 
         times = StageTimes()
         try:
-            with marks_in(out) as marks:
+            with ReadingMarks(out) as marks:
                 way = partial(
                     segmentation_stages,
                     segmenter,
@@ -76,8 +76,8 @@ def run(cfg: DictConfig) -> None:
     log.info("%s: label images of %d fields", out, len(sources))
 
 
-def _claim(out: Place, cfg: DictConfig) -> None:
-    """Keep the settings beside the label images, so that those of two segmenters never mix.
+def _claim(out: Place, cfg: DictConfig, fingerprint: str | None) -> None:
+    """Keep what makes the label images beside them, so that those of two segmenters never mix.
 
     Raises
     ------
@@ -85,8 +85,9 @@ def _claim(out: Place, cfg: DictConfig) -> None:
         If `out` was begun with other settings.
     """
     node = {"version": __version__, "pixel_size_um": cfg.pixel_size_um, **cfg.segmenter}
-    wanted = json.loads(json.dumps(node))
-    path = out / _SETTINGS_FILE
+    node |= {} if fingerprint is None else {"fingerprint": fingerprint}
+    wanted = redacted_settings(json.loads(json.dumps(node)))
+    path = out / SETTINGS_FILE
     if not path.exists():
         with replaced_on_success(path) as temporary:
             temporary.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
@@ -97,6 +98,11 @@ def _claim(out: Place, cfg: DictConfig) -> None:
         raise ValueError(
             f"{path} cannot be read ({error}): choose another `out`, or copy the file again."
         ) from error
+    if "fingerprint" in wanted.keys() - found.keys() and found.get("_target_") == wanted["_target_"]:
+        raise ValueError(
+            f"{out} holds label images of an earlier version, which did not put the weights on record: "
+            "choose another `out`."
+        )
     names = sorted(found.keys() | wanted.keys())
     differences = [
         f"{name}: {found.get(name, 'unset')} -> {wanted.get(name, 'unset')}"

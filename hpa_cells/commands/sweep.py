@@ -22,6 +22,7 @@ from omegaconf import DictConfig
 from hpa_cells.atomic import replaced_on_success
 from hpa_cells.commands.grammar import is_swept
 from hpa_cells.places import is_address
+from hpa_cells.shown import shown
 from hpa_cells.spreadsheet import guarded_text, plain_text
 
 __all__ = [
@@ -100,7 +101,7 @@ def run_numbered(
     try:
         score = run(cfg)
     except RunFailedError as error:
-        sys.stderr.write(f"hpa-cells: run {number} ({row['settings']}) failed: {error}\n")
+        sys.stderr.write(f"hpa-cells: run {number} ({row['settings']}) failed: {shown(str(error))}\n")
         if is_kept and not ("resume" in cfg and cfg.resume is False):
             sys.stderr.write(
                 f"hpa-cells: {out / RUNS_FILE} still tells of run {number} as it was finished before.\n"

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hpa_cells.atomic import replaced_on_success
+from hpa_cells.shown import printable
 from hpa_cells.spreadsheet import guarded
 
 __all__ = ["print_table", "write_csv"]
@@ -29,11 +30,6 @@ def print_table(title: str, rows: pd.DataFrame) -> None:
     for row in rows.itertuples(index=False):
         # Texts as they are: what stands in brackets is no colour, and nothing moves the cursor.
         table.add_row(
-            *(Text(f"{value:g}" if isinstance(value, float) else _printable(value)) for value in row)
+            *(Text(f"{value:g}" if isinstance(value, float) else printable(str(value))) for value in row)
         )
     Console().print(table)
-
-
-def _printable(value: object) -> str:
-    text = str(value)
-    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")

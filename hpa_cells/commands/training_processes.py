@@ -23,6 +23,8 @@ from omegaconf import DictConfig, OmegaConf
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
+from hpa_cells.shown import shown
+
 __all__ = ["check_processes", "joined_by_others", "main"]
 
 log = logging.getLogger(__name__)
@@ -104,7 +106,9 @@ def main() -> None:
     try:
         join(cfg)
     except (OSError, ValueError, TypeError) as error:
-        sys.stderr.write(f"hpa-cells: process {os.environ[_RANK]} of the training failed: {error}\n")
+        sys.stderr.write(
+            f"hpa-cells: process {os.environ[_RANK]} of the training failed: {shown(str(error))}\n"
+        )
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

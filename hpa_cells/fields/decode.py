@@ -14,7 +14,7 @@ from hpa_cells.fields.source import UnreadableImageError
 from hpa_cells.fields.tiff import read_tiff
 from hpa_cells.fields.tiff_checks import check_size
 
-__all__ = ["DecodedImage", "decode_image"]
+__all__ = ["DecodedImage", "decode_colors", "decode_image"]
 
 _JPEG_SIGNATURE, _JPEG_SCAN, _JPEG_END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
 # A progressive one has ten.
@@ -61,24 +61,51 @@ def decode_image(data: bytes, *, is_stack: bool = False) -> DecodedImage:
         If it is empty, of another format, cut off or damaged, absurdly large, or its pixels are not unsigned
         integers of 8 or 16 bits. The message goes on a sentence that names the file.
     """
-    if not data:
-        raise UnreadableImageError("it is empty")
     if data.startswith(_TIFF_SIGNATURES):
         return _decode_tiff(data, is_stack=is_stack)
-    if is_stack:
+    if data and is_stack:
         raise UnreadableImageError("it is not a TIFF")
+    planes = _to_grey(_decode_png_or_jpeg(data))[None]
+    size_um = png_pixel_size_um(data) if data.startswith(PNG_SIGNATURE) else None
+    return DecodedImage(planes=planes, pixel_size_um=size_um)
+
+
+def decode_colors(data: bytes) -> NDArray[Any]:
+    """(H, W), or (H, W, 3) red, green and blue, of a PNG, JPEG or TIFF of 8 or 16 bits; without transparency.
+
+    Raises
+    ------
+    UnreadableImageError
+        As of `decode_image`, and for a TIFF of several planes.
+    """
+    if not data.startswith(_TIFF_SIGNATURES):
+        pixels = _decode_png_or_jpeg(data)
+        # OpenCV has blue first.
+        return pixels if pixels.ndim == 2 else pixels[..., 2::-1]
+    image = read_tiff(data)
+    if "C" in image.axes:
+        raise UnreadableImageError("it has several channels: give one, or their colours")
+    pixels = _checked_type(image.pixels).transpose(
+        [image.axes.index(axis) for axis in "YXS" if axis in image.axes]
+    )
+    return pixels if pixels.ndim == 2 else pixels[..., :_SAMPLES_OF_COLOR]
+
+
+def _decode_png_or_jpeg(data: bytes) -> NDArray[Any]:
+    """(H, W) or (H, W, S) as OpenCV has them."""
+    if not data:
+        raise UnreadableImageError("it is empty")
     if data.startswith(PNG_SIGNATURE):
         check_size(*png_shape(data), len(data))
         if not has_whole_chunks(data):
             raise UnreadableImageError(
                 f"it is cut off after {len(data)} bytes, or damaged: a part of it goes on"
             )
-        pixels = _decode_by_opencv(data, end=_PNG_END)
-        return DecodedImage(planes=pixels[None], pixel_size_um=png_pixel_size_um(data))
+        return _decode_by_opencv(data, end=_PNG_END)
     if data.startswith(_JPEG_SIGNATURE):
         check_size(*_jpeg_shape(data), len(data))
         _check_scans(data)
-        return DecodedImage(planes=_decode_by_opencv(data, end=_JPEG_END)[None], pixel_size_um=None)
+        return _decode_by_opencv(data, end=_JPEG_END)
     raise UnreadableImageError(f"it is not a PNG, JPEG or TIFF (it begins with {data[:8]!r})")
 
 
@@ -89,7 +116,7 @@ def _decode_by_opencv(data: bytes, *, end: bytes) -> NDArray[Any]:
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise UnreadableImageError("it is damaged")
-    return _to_grey(_checked_type(pixels))
+    return _checked_type(pixels)
 
 
 def _decode_tiff(data: bytes, *, is_stack: bool) -> DecodedImage:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from hpa_cells.fields.ids import check_field_id
@@ -77,7 +77,9 @@ def find_fields(
         rest = len(problems) - _NUM_SHOWN
         more = f"\n  and {rest} more" if rest > 0 else ""
         total = len(sources) + len(problems)
-        raise ValueError(f"{location}: {len(problems)} of {total} fields cannot be used:\n{shown}{more}")
+        raise ValueError(
+            f"{place(location)}: {len(problems)} of {total} fields cannot be used:\n{shown}{more}"
+        )
     return sources
 
 
@@ -161,10 +163,7 @@ def _files_of_entry(field_id: str, entry: Entry) -> dict[Channel, ImageFile]:
     except (UnreadableImageError, OSError) as error:
         raise _UnusableFieldError(f"Field {field_id}: {entry.file} cannot be used: {error}.") from error
     file = entry.file
-    return {
-        channel: ImageFile(path=file.path, member=file.member, plane=plane)
-        for plane, channel in enumerate(channels)
-    }
+    return {channel: replace(file, plane=plane) for plane, channel in enumerate(channels)}
 
 
 def _tell_ignored(location: Place | str, listing: Listing) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from hpa_cells.fields.rows import read_rows
 from hpa_cells.fields.source import ImageFile
 from hpa_cells.places import Address, Place, files_in, is_address, place
+from hpa_cells.shown import redacted
 from hpa_cells.types import Channel
 
 __all__ = ["Entry", "Listing", "list_files"]
@@ -111,7 +112,7 @@ def _list_address(location: Address, csv_addresses: Collection[str]) -> Listing:
 
 
 def _list_folder(location: Place) -> Listing:
-    files = (ImageFile(path=path) for path in files_in(location))
+    files = (ImageFile.at(path) for path in files_in(location))
     return _sort_out((file.name, file, "") for file in files)
 
 
@@ -156,7 +157,7 @@ def _members(location: Path) -> Iterator[tuple[str, ImageFile, str]]:
     except (zipfile.BadZipFile, RuntimeError, struct.error) as error:
         raise ValueError(f"{location} is not a whole zip ({error}): get it again.") from error
     for info in members:
-        file = ImageFile(path=location, member=info.filename)
+        file = ImageFile.at(location, member=info.filename)
         yield PurePosixPath(info.filename).name, file, _why_unsafe(info)
 
 
@@ -182,7 +183,7 @@ def _entries_of_row(
     texts = {channel: row[color] for color, channel in _COLORS.items() if row.get(color)}
     if not texts:
         problem = "its row names no file"
-        return [Entry(field_id=field_id, channel=None, file=ImageFile(path=location), problem=problem)]
+        return [Entry(field_id=field_id, channel=None, file=ImageFile.at(location), problem=problem)]
     entries = []
     for channel, text in texts.items():
         try:
@@ -191,7 +192,7 @@ def _entries_of_row(
             path, problem = location, str(error)
         if isinstance(path, Path) and not problem and not _is_file(path):
             problem = "there is no such file"
-        entries.append(Entry(field_id=field_id, channel=channel, file=ImageFile(path=path), problem=problem))
+        entries.append(Entry(field_id=field_id, channel=channel, file=ImageFile.at(path), problem=problem))
     return entries
 
 
@@ -209,7 +210,7 @@ def _place_beside(csv: Place, text: str, csv_addresses: Collection[str]) -> Plac
     is_own = isinstance(csv, Address) and f"{text}/".startswith(f"{csv.root}/")
     if not is_own and protocol not in csv_addresses:
         raise ValueError(
-            f"it names {text}, which is neither beside it nor allowed: if you trust the CSV, set "
+            f"it names {redacted(text)}, which is neither beside it nor allowed: if you trust the CSV, set "
             f"csv_addresses=[{protocol}]"
         )
     return place(text)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hpa_cells.fields.decode import DecodedImage, decode_image
+from hpa_cells.fields.decode import DecodedImage, decode_colors, decode_image
 from hpa_cells.fields.source import FieldSource, ImageFile, UnreadableImageError
-from hpa_cells.places import Address, overlapped
+from hpa_cells.places import Address, Place, overlapped
 from hpa_cells.types import NUM_CHANNELS, Channel, Field
 
-__all__ = ["ASSUMED_FIELD_SIDE_UM", "read_field"]
+__all__ = ["ASSUMED_FIELD_SIDE_UM", "read_colors", "read_field"]
 
 log = logging.getLogger(__name__)
 
@@ -67,12 +68,30 @@ def read_field(source: FieldSource, *, pixel_size_um: float | None = None) -> Fi
     return Field(field_id=source.field_id, image=pixels, pixel_size_um=size_um, missing=source.missing)
 
 
+def read_colors(path: Path) -> NDArray[Any]:
+    """(H, W), or (H, W, 3) red, green and blue, uint8 or uint16, of one image file as it is.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no PNG, JPEG or TIFF of 8 or 16 bits, damaged or absurdly large.
+    """
+    try:
+        return decode_colors(ImageFile.at(path).read_bytes())
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path} does not exist: give a PNG, TIFF or JPEG.") from error
+    except UnreadableImageError as error:
+        raise ValueError(f"{path} cannot be used: {error}.") from error
+
+
 _Plane = tuple[NDArray[Any], float | None]
 
 
 def _decode_files(source: FieldSource) -> dict[Channel, _Plane]:
     """The plane and the stated pixel size of each channel; a file of several channels is decoded once."""
-    images: dict[tuple[str, str], DecodedImage] = {}
+    images: dict[tuple[Place, str], DecodedImage] = {}
     planes: dict[Channel, _Plane] = {}
     ordered = sorted(source.files.items())
     files = {_key(file): file for _, file in ordered}.values()
@@ -89,9 +108,9 @@ def _decode_files(source: FieldSource) -> dict[Channel, _Plane]:
     return planes
 
 
-def _key(file: ImageFile) -> tuple[str, str]:
+def _key(file: ImageFile) -> tuple[Place, str]:
     """The same for all planes of a file."""
-    return str(file.path), file.member
+    return file.path, file.member
 
 
 def _plane(image: DecodedImage, number: int) -> NDArray[Any]:

@@ -31,21 +31,38 @@ class UnreadableImageError(ValueError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageFile:
-    """One image file, or one plane of it.
+    """One image file, or one plane of it; made by `at`.
+
+    A list of a million fields is held in memory, and a path of its own would be most of a file's share.
 
     Attributes
     ----------
-    path
-        The file, or the zip on disk that holds it.
+    folder
+        The folder of the file on disk, the same object for all its files; else the place of the file.
+    file_name
+        Its name in this folder; empty where `folder` is the file.
     member
         Its name inside the zip; empty for a plain file.
     plane
         Which plane of a multi-channel file; None for a file that holds one channel.
     """
 
-    path: Place
+    folder: Place
+    file_name: str = ""
     member: str = ""
     plane: int | None = None
+
+    @classmethod
+    def at(cls, path: Place, *, member: str = "") -> ImageFile:
+        """The file at a place, or the member of the zip there."""
+        if isinstance(path, Address) or member:
+            return cls(folder=path, member=member)
+        return cls(folder=_shared(path.parent), file_name=path.name)
+
+    @property
+    def path(self) -> Place:
+        """The file, or the zip on disk that holds it."""
+        return self.folder / self.file_name if self.file_name else self.folder
 
     def __str__(self) -> str:
         return f"{self.path}:{self.member}" if self.member else str(self.path)
@@ -53,16 +70,17 @@ class ImageFile:
     @property
     def name(self) -> str:
         """Its name without folders."""
-        return PurePosixPath(self.member).name or self.path.name
+        return PurePosixPath(self.member).name or self.file_name or self.folder.name
 
     def open(self) -> IO[bytes]:
         """The content as a stream: of the file itself, or of a copy in memory where it lies in a zip."""
-        if isinstance(self.path, Address):
-            return self.path.open()
+        path = self.path
+        if isinstance(path, Address):
+            return path.open()
         if self.member:
             return io.BytesIO(self.read_bytes())
-        _check_file(self.path)
-        return self.path.open("rb")
+        _check_file(path)
+        return path.open("rb")
 
     def read_bytes(self) -> bytes:
         """The content of the whole file.
@@ -74,12 +92,19 @@ class ImageFile:
         UnreadableImageError
             If it is absurdly large, no file at all, or a damaged or encrypted member of a zip.
         """
-        if isinstance(self.path, Address):
-            return _read_address(self.path)
+        path = self.path
+        if isinstance(path, Address):
+            return _read_address(path)
         if self.member:
-            return _read_member(self.path, self.member)
-        _check_file(self.path)
-        return self.path.read_bytes()
+            return _read_member(path, self.member)
+        _check_file(path)
+        return path.read_bytes()
+
+
+@lru_cache(maxsize=1024)
+def _shared(folder: Path) -> Path:
+    """The first of equal paths."""
+    return folder
 
 
 def _check_file(path: Path) -> None:

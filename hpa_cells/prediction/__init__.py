@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from hpa_cells.prediction.learned_fusion import LearnedFusion
     from hpa_cells.prediction.pipeline import Finished, predict_fields
     from hpa_cells.prediction.ray_runner import RayRunner
-    from hpa_cells.prediction.reading_marks import ReadingMarks, marks_in
+    from hpa_cells.prediction.reading_marks import ReadingMarks
     from hpa_cells.prediction.runner import LocalRunner, Runner, Way
     from hpa_cells.prediction.scores_file import read_learned_fusion
     from hpa_cells.prediction.scoring import (
@@ -48,7 +48,6 @@ __all__ = [
     "Symmetries",
     "TunedThresholds",
     "Way",
-    "marks_in",
     "pick_device",
     "predict_fields",
     "read_learned_fusion",
@@ -79,7 +78,6 @@ _MODULES = {
     "Symmetries": "tta",
     "TunedThresholds": "thresholds",
     "Way": "runner",
-    "marks_in": "reading_marks",
     "pick_device": "scoring",
     "predict_fields": "pipeline",
     "read_learned_fusion": "scores_file",

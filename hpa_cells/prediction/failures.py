@@ -14,6 +14,7 @@ import pandas as pd
 from hpa_cells.atomic import replaced_on_success
 from hpa_cells.places import Place, local_or_bytes
 from hpa_cells.prediction.memory import is_out_of_memory
+from hpa_cells.shown import redacted
 from hpa_cells.spreadsheet import guarded, plain_text
 
 __all__ = ["FAILURES_FILE", "Attempt", "Failure", "OfField", "at_stage", "read_failures", "write_failures"]
@@ -59,6 +60,10 @@ class Failure:
     field_id: str
     stage: str
     error: str
+
+    def __post_init__(self) -> None:
+        # It goes into files and logs, and libraries put whole addresses into their errors.
+        object.__setattr__(self, "error", redacted(self.error))
 
 
 class _StageError(Exception):

@@ -46,7 +46,7 @@ def predict_fields(
     times: StageTimes | None = None,
     marks: ReadingMarks | None = None,
 ) -> Iterator[Finished | Failure]:
-    """Predict every field that the writer has not finished, and say of each what became of it.
+    """Predict every field, and say of each what became of it.
 
     This is a generator: nothing is done before it is asked for, and a field whose outcome has come out is
     with the writer. On a CPU the rows are the same, to the last bit, for any runner and any batch size.
@@ -54,7 +54,7 @@ def predict_fields(
     Parameters
     ----------
     sources
-        The fields.
+        The fields; none that the writer has finished.
     segmenter
         Finds their cells; it is called from the threads of the runner, several at once, and not at all if no model
         sees cells.
@@ -84,11 +84,10 @@ def predict_fields(
         If the segmenter lacks what it needs for any field.
     """
     settings.fusion.check(models.class_set)
-    todo = [source for source in sources if source.field_id not in writer.finished]
-    if not todo:
+    if not sources:
         return
     way = partial(prediction_stages, segmenter, models, settings, marks=marks)
-    for outcome in runner.run(todo, way, times=StageTimes() if times is None else times):
+    for outcome in runner.run(sources, way, times=StageTimes() if times is None else times):
         if isinstance(outcome, Failure):
             yield outcome
             continue

@@ -13,8 +13,6 @@ from __future__ import annotations
 import logging
 import os
 import pickle
-import signal
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -29,10 +27,13 @@ from numpy.typing import NDArray
 
 from hpa_cells.prediction.conveyor import Stage
 from hpa_cells.prediction.failures import Failure
+from hpa_cells.prediction.ray_cluster import connected
 from hpa_cells.prediction.runner import LocalRunner, Way
 from hpa_cells.prediction.stage_times import StageTimes
 
 __all__ = ["RayRunner"]
+
+log = logging.getLogger(__name__)
 
 # Read while the one before goes through a network.
 _FIELDS_UNDER_WAY = 2
@@ -66,6 +67,11 @@ class RayRunner:
         if self.fields_a_task < 1:
             raise ValueError(f"runner.fields_a_task is {self.fields_a_task}: give at least 1.")
 
+    @property
+    def is_here(self) -> bool:
+        """No: other machines may have what this one lacks."""
+        return False
+
     def run(self, items: Sequence[Any], way: Way, *, times: StageTimes) -> Iterator[Any]:
         """Outcomes of the items, in their order, as `LocalRunner` gives them.
 
@@ -76,10 +82,16 @@ class RayRunner:
         ConnectionError
             If there is no cluster at the address, or it can no longer work.
         """
-        with _connected(self.address):
+        with connected(self.address):
+            told: set[str] = set()
             for packed in _rows(self._dataset(items, way, times)):
                 parcel = _Parcel.unpacked(packed)
                 times.add(parcel.times)
+                for warning in parcel.warnings:
+                    # Each process says it of itself.
+                    if warning not in told:
+                        told.add(warning)
+                        log.warning("On the cluster: %s", warning)
                 if isinstance(parcel.item, _Fault):
                     raise parcel.item.error
                 yield parcel.item
@@ -121,10 +133,11 @@ class RayRunner:
 
 @dataclass(frozen=True, slots=True)
 class _Parcel:
-    """An item on its way, and the work that was done on it and on others that came along."""
+    """An item on its way, and the work that was done, and what was warned of, on it and on others that came along."""
 
     item: Any
     times: dict[str, tuple[float, float, int]] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     @property
     def packed(self) -> bytes:
@@ -162,13 +175,19 @@ class _Fault:
 
 
 class _OnGpu:
-    """A process that keeps its GPU."""
+    """A process that keeps its GPU, and its stages: they remember how much at once the memory is large enough for."""
 
     def __init__(self, job: _Job) -> None:
         self._job = job
+        self._times = StageTimes()
+        self._stages: list[Stage] = []
 
     def __call__(self, batch: _Batch) -> _Batch:
-        return _carry(batch, self._job)
+        return _carry(batch, self._job, way=self._kept, times=self._times)
+
+    def _kept(self, *, num_threads: int, times: StageTimes) -> list[Stage]:
+        self._stages = self._stages or self._job(num_threads=num_threads, times=times)
+        return self._stages
 
 
 def _rows(dataset: Any) -> Iterator[bytes]:
@@ -188,24 +207,43 @@ def _operators(stages: Sequence[Stage], *, with_gpus: bool) -> list[tuple[tuple[
     return [(tuple(stage.name for stage in together), is_on_gpu) for is_on_gpu, together in places]
 
 
-def _carry(batch: _Batch, job: _Job) -> _Batch:
-    """Bring the items of a batch through some stages, in a process of the cluster."""
+def _carry(batch: _Batch, job: _Job, *, way: Way | None = None, times: StageTimes | None = None) -> _Batch:
+    """Bring the items of a batch through some stages, in a process of the cluster.
+
+    Stages and times are those of the job, made anew, unless others are given.
+    """
     # Where there is no such folder, paths had better be absolute.
     with suppress(OSError):
         os.chdir(job.folder)
-    times = StageTimes()
+    times = StageTimes() if times is None else times
     parcels = [_Parcel.unpacked(each) for each in batch[_COLUMN]]
     going = [each.item for each in parcels if not _is_over(each.item)]
     runner = LocalRunner(workers=1, fields_under_way=_FIELDS_UNDER_WAY if len(job.names) > 1 else None)
-    outcomes = _until_fault(runner.run(going, job, times=times))
+    outcomes = _until_fault(runner.run(going, job if way is None else way, times=times))
     carried = []
-    for each in parcels:
-        carried.append(each if _is_over(each.item) else _Parcel(next(outcomes), each.times))
-        if isinstance(carried[-1].item, _Fault):
-            break
+    with _heard() as warnings:
+        for each in parcels:
+            outcome = each.item if _is_over(each.item) else next(outcomes)
+            carried.append(_Parcel(outcome, each.times, each.warnings))
+            if isinstance(outcome, _Fault):
+                break
     times.add(carried[0].times)
-    carried[0] = _Parcel(carried[0].item, times.amounts)
+    carried[0] = _Parcel(carried[0].item, times.taken(), (*carried[0].warnings, *warnings))
     return {_COLUMN: np.array([each.packed for each in carried], dtype=object)}
+
+
+@contextmanager
+def _heard() -> Iterator[list[str]]:
+    """What is warned of in the block: the logs of a process stay on its machine."""
+    warnings: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: warnings.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("hpa_cells")
+    logger.addHandler(handler)
+    try:
+        yield warnings
+    finally:
+        logger.removeHandler(handler)
 
 
 def _is_over(item: Any) -> bool:
@@ -232,38 +270,3 @@ def _fetched(reference: Any) -> Way:
 
     way: Way = ray.get(reference)
     return way
-
-
-@contextmanager
-def _connected(address: str | None) -> Iterator[None]:
-    """Be connected to a cluster; one that is connected to already stays so."""
-    # Ray tells its makers of each cluster, if not told otherwise.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-        from ray.data import DataContext
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "runner=ray needs Ray, which is not installed: pip install 'hpa-cells[distributed]'."
-        ) from error
-    is_ours = not ray.is_initialized()
-    if is_ours:
-        at_sigterm = signal.getsignal(signal.SIGTERM)
-        # Ray would join whatever cluster it finds here.
-        address = address or os.environ.get("RAY_ADDRESS") or "local"
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        # It takes SIGTERM for itself, and ends by it at once.
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, at_sigterm)
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
-    # Warns that there is no bar.
-    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
-    context = DataContext.get_current()
-    before = context.enable_progress_bars, context.execution_options.preserve_order
-    context.enable_progress_bars, context.execution_options.preserve_order = False, True
-    try:
-        yield
-    finally:
-        context.enable_progress_bars, context.execution_options.preserve_order = before
-        if is_ours:
-            ray.shutdown()

@@ -29,6 +29,11 @@ class Way(Protocol):
 class Runner(Protocol):
     """Brings items through the stages of a way."""
 
+    @property
+    def is_here(self) -> bool:
+        """Whether all is done on this machine: what it lacks can be told before there is anything to run."""
+        ...
+
     def run(self, items: Sequence[Any], way: Way, *, times: StageTimes) -> Iterator[Any]:
         """Outcomes of the items, in their order, see `convey`; what the stages need is loaded first."""
         ...
@@ -54,6 +59,11 @@ class LocalRunner:
         for name, number in (("workers", self.workers), ("fields_under_way", self.fields_under_way)):
             if number is not None and number < 1:
                 raise ValueError(f"{name} is {number}: give at least 1, or null.")
+
+    @property
+    def is_here(self) -> bool:
+        """Yes."""
+        return True
 
     @property
     def num_threads(self) -> int:

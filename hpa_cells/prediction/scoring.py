@@ -5,6 +5,7 @@ Shapes: N cells, or squares, of all fields together, F fields that have cells, K
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from hpa_cells.cells import pad_fields
 from hpa_cells.models import CellClassifier, Ensemble, model_input
-from hpa_cells.prediction.memory import in_batches
+from hpa_cells.prediction.memory import BatchLimit, BatchLimits, in_batches
 from hpa_cells.prediction.tta import Symmetries
 from hpa_cells.types import CellCrops, CellScores, FieldView
 
@@ -114,7 +115,11 @@ def score_crops(models: Ensemble, crops: Sequence[CellCrops], settings: ScoringS
 
 @torch.inference_mode()
 def score_cells(
-    models: Ensemble, pixels: Sequence[CellPixels], settings: ScoringSettings
+    models: Ensemble,
+    pixels: Sequence[CellPixels],
+    settings: ScoringSettings,
+    *,
+    limits: BatchLimits | None = None,
 ) -> list[CellScores]:
     """Score the cells of several fields, and the fields, on the device of the models.
 
@@ -129,6 +134,8 @@ def score_cells(
         Each field and its cells, as all models want to see them; a field may have none.
     settings
         Views, batch size and precision.
+    limits
+        What earlier calls have found out of the memory, see `in_batches`.
 
     Returns
     -------
@@ -141,22 +148,23 @@ def score_cells(
     ValueError
         If the network answers with something that is no probability.
     """
+    limits = defaultdict(BatchLimit) if limits is None else limits
     if _device_of(models.members[0].model).type == "cpu":
-        return [_score_together(models, [each], settings)[0] for each in pixels]
-    return _score_together(models, pixels, settings)
+        return [_score_together(models, [each], settings, limits)[0] for each in pixels]
+    return _score_together(models, pixels, settings, limits)
 
 
 def _score_together(
-    models: Ensemble, pixels: Sequence[CellPixels], settings: ScoringSettings
+    models: Ensemble, pixels: Sequence[CellPixels], settings: ScoringSettings, limits: BatchLimits
 ) -> list[CellScores]:
     num_classes, networks = len(models.class_set), [each.model for each in models.members]
     of_squares = [each for each in networks if each.settings.view == "squares"]
     of_cells = [each for each in networks if each not in of_squares]
     sizes = [len(each.cell_ids) for each in pixels]
-    cells, fields, embeddings = _score(of_cells, pixels, sizes, settings, num_classes=num_classes)
+    cells, fields, embeddings = _score(of_cells, pixels, sizes, settings, limits, num_classes)
     if of_squares:
         num_squares = [each.num_squares for each in pixels]
-        said = _score(of_squares, pixels, num_squares, settings, num_classes=num_classes)[1]
+        said = _score(of_squares, pixels, num_squares, settings, limits, num_classes)[1]
         mean = (len(of_cells) * fields + len(of_squares) * said) / len(networks)
         # Where no cell is, only squares have been seen.
         fields = torch.where(fields.isnan(), said, mean)
@@ -179,7 +187,7 @@ def _score(
     pixels: Sequence[CellPixels],
     sizes: Sequence[int],
     settings: ScoringSettings,
-    *,
+    limits: BatchLimits,
     num_classes: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """What `_average` says, for all fields; `sizes` is the number of cells, or squares, of each.
@@ -193,7 +201,7 @@ def _score(
     field_of_cell = torch.arange(len(pixels)).repeat_interleave(torch.tensor(sizes, dtype=torch.int64))
     filled, bag_index = torch.unique(field_of_cell, return_inverse=True)
     if networks and len(filled):
-        cells, fields[filled], embeddings = _average(networks, pixels, bag_index, settings)
+        cells, fields[filled], embeddings = _average(networks, pixels, bag_index, settings, limits)
     return cells, fields, embeddings
 
 
@@ -202,12 +210,16 @@ def _average(
     pixels: Sequence[CellPixels],
     bag_index: Tensor,
     settings: ScoringSettings,
+    limits: BatchLimits,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Average over networks and views: probabilities (N, K) of cells and (F, K) of fields, embeddings (N, D)."""
     cells, fields, embeddings = [], [], []
     for network in networks:
-        embed = _embed_fields if network.settings.view == "field" else _embed_crops
-        views = embed(network, pixels, settings)
+        views = (
+            _embed_fields(network, pixels, settings)
+            if network.settings.view == "field"
+            else _embed_crops(network, pixels, settings, limits)
+        )
         index = bag_index.to(views[0].device)
         outputs = [network.classify(each, index) for each in views]
         cells += [each.cell_logits.sigmoid() for each in outputs]
@@ -217,7 +229,7 @@ def _average(
 
 
 def _embed_crops(
-    model: CellClassifier, pixels: Sequence[CellPixels], settings: ScoringSettings
+    model: CellClassifier, pixels: Sequence[CellPixels], settings: ScoringSettings, limits: BatchLimits
 ) -> list[Tensor]:
     """Embeddings (N, D) float32 of each view of all crops, or squares; only here does the batch size matter."""
     shown = [each.squares if model.settings.view == "squares" else each.crops for each in pixels]
@@ -232,7 +244,7 @@ def _embed_crops(
         return [model.embed(view).float() for view in settings.symmetries.views(batch)]
 
     with _precision(settings, device):
-        views = zip(*in_batches(embed, len(images), size), strict=True)
+        views = zip(*in_batches(embed, len(images), size, limits[id(model), images.shape[-1]]), strict=True)
         return [torch.cat(each) for each in views]
 
 

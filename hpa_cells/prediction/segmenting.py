@@ -71,7 +71,10 @@ def segmentation_stages(
         Where the stages count.
     """
     add = partial(make_stage, times=times, num_threads=num_threads)
-    read = partial(_read, pixel_size_um=pixel_size_um, marks=marks)
+    marked: Callable[[FieldSource], AbstractContextManager[None]] = (
+        _unmarked if marks is None else marks.reader()
+    )
+    read = partial(_read, pixel_size_um=pixel_size_um, marked=marked)
     if not isinstance(segmenter, NetworkSegmenter):
         return [
             add("read", partial(read, see=_nothing)),
@@ -127,17 +130,20 @@ def _read(
     sources: Sequence[FieldSource],
     *,
     pixel_size_um: float | None,
-    marks: ReadingMarks | None,
+    marked: Callable[[FieldSource], AbstractContextManager[None]],
     see: Callable[[Field], Any],
 ) -> list[_Image]:
     images = []
     for source in sources:
-        marked: AbstractContextManager[None] = nullcontext() if marks is None else marks.reading(source)
-        with at_stage("survive", (FatalFieldError,)), marked, at_stage("read"):
+        with at_stage("survive", (FatalFieldError,)), marked(source), at_stage("read"):
             field = read_field(source, pixel_size_um=pixel_size_um)
         with at_stage("segment"):
             images.append(_Image(field, see(field)))
     return images
+
+
+def _unmarked(_: FieldSource) -> AbstractContextManager[None]:
+    return nullcontext()
 
 
 def _nothing(_: Field) -> None:

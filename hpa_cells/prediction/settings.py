@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from hpa_cells.prediction.fusion import AreaWeight, Fusion, ScoreFusion
-from hpa_cells.prediction.scoring import ScoringSettings, pick_device
+from hpa_cells.prediction.scoring import ScoringSettings
+from hpa_cells.segmentation import device_kind
 
 __all__ = ["PredictionSettings"]
 
@@ -46,5 +47,5 @@ class PredictionSettings:
         if self.segment_fields < 1:
             raise ValueError(f"segment_fields is {self.segment_fields}: give at least 1.")
         if self.device is not None:
-            # Says what is wrong with it.
-            pick_device(self.device)
+            # Says what is wrong with its name; another machine than this one may have it.
+            device_kind(self.device)

@@ -47,6 +47,13 @@ class StageTime:
             self.cpu_s += cpu_s
             self.num_items += num_items
 
+    def taken(self) -> tuple[float, float, int]:
+        """What `add` takes; from here on it counts from nothing."""
+        with self._lock:
+            amounts = self.wall_s, self.cpu_s, self.num_items
+            self.wall_s, self.cpu_s, self.num_items = 0.0, 0.0, 0
+        return amounts
+
     @property
     def load_s(self) -> float:
         """Seconds that a thread of it was at work on average."""
@@ -62,10 +69,9 @@ class StageTimes(dict[str, StageTime]):
         time_of.num_threads = num_threads
         return time_of
 
-    @property
-    def amounts(self) -> dict[str, tuple[float, float, int]]:
-        """What `add` takes: seconds, seconds of a core and number of items of each stage."""
-        return {name: (each.wall_s, each.cpu_s, each.num_items) for name, each in self.items()}
+    def taken(self) -> dict[str, tuple[float, float, int]]:
+        """What `add` takes: seconds, seconds of a core and number of items of each stage since this was last asked."""
+        return {name: each.taken() for name, each in self.items()}
 
     def add(self, amounts: Mapping[str, tuple[float, float, int]]) -> None:
         """Add work that was done elsewhere."""

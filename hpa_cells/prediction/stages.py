@@ -8,6 +8,7 @@ masks are encoded.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -32,12 +33,13 @@ from hpa_cells.cells import (
 from hpa_cells.models import Ensemble
 from hpa_cells.prediction.conveyor import Stage
 from hpa_cells.prediction.failures import at_stage
+from hpa_cells.prediction.memory import BatchLimit, BatchLimits
 from hpa_cells.prediction.reading_marks import ReadingMarks
 from hpa_cells.prediction.scoring import CellPixels, pick_device, score_cells
 from hpa_cells.prediction.segmenting import make_stage, segmentation_stages
 from hpa_cells.prediction.settings import PredictionSettings
 from hpa_cells.prediction.stage_times import StageTimes
-from hpa_cells.segmentation import Segmenter
+from hpa_cells.segmentation import Segmenter, device_kind
 from hpa_cells.table import Column
 from hpa_cells.types import CellScores, Field, Segmentation
 
@@ -91,7 +93,8 @@ def prediction_stages(
 
     Where no model sees cells, none are looked for.
     """
-    device = models.device if settings.device is None else pick_device(settings.device)
+    # Where the stages are made, there may be no such device: those that need it are at work elsewhere.
+    kind = models.device.type if settings.device is None else device_kind(settings.device)
     show = partial(
         _show,
         crops=None if models.crop_settings is None else CropSettings(**models.crop_settings),
@@ -111,10 +114,10 @@ def prediction_stages(
         ),
         add(
             "score",
-            partial(_score, models=models, settings=settings),
-            prepare=partial(models.to, device),
+            partial(_score, models=models, settings=settings, limits=defaultdict(BatchLimit)),
+            prepare=partial(_to_device, models, settings.device),
             is_network=True,
-            gpu_batch=settings.scoring.batch_cells if device.type != "cpu" else None,
+            gpu_batch=settings.scoring.batch_cells if kind != "cpu" else None,
             size_of=lambda cells: max(1, cells.num_seen),
         ),
         add("join", partial(_join, settings=settings)),
@@ -129,6 +132,9 @@ class _NoCells:
         return frozenset()
 
     def prepare(self) -> None:
+        pass
+
+    def fingerprint(self) -> None:
         pass
 
     def segment(self, fields: Sequence[Field]) -> list[Segmentation]:
@@ -160,9 +166,16 @@ def _show(
         return _Cells(mask_rows(segmentation, measured), pixels)
 
 
-def _score(cells: Sequence[_Cells], *, models: Ensemble, settings: PredictionSettings) -> list[_Scored]:
+def _to_device(models: Ensemble, name: str | None) -> None:
+    if name is not None:
+        models.to(pick_device(name))
+
+
+def _score(
+    cells: Sequence[_Cells], *, models: Ensemble, settings: PredictionSettings, limits: BatchLimits
+) -> list[_Scored]:
     with at_stage("score"):
-        scores = score_cells(models, [each.pixels for each in cells], settings.scoring)
+        scores = score_cells(models, [each.pixels for each in cells], settings.scoring, limits=limits)
     return [_Scored(each.masks, own) for each, own in zip(cells, scores, strict=True)]
 
 

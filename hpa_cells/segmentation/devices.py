@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["chosen_device"]
+__all__ = ["chosen_device", "device_kind"]
 
 _KINDS: Final = ("cpu", "cuda", "mps")
 
@@ -32,14 +32,8 @@ def chosen_device(name: str) -> torch.device:
     """
     import torch
 
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in _KINDS:
-        raise ValueError(f"The device is {name!r}: give auto, cpu, cuda or cuda:0.")
+    kind = device_kind(name)
+    device = torch.device(kind if name == "auto" else name)
     num_gpus = torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= num_gpus:
         raise ValueError(
@@ -48,3 +42,24 @@ def chosen_device(name: str) -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ValueError(f"The device is {name!r}, but torch finds no Metal here: give cpu or auto.")
     return device
+
+
+def device_kind(name: str) -> str:
+    """``cpu``, ``cuda`` or ``mps``: of a named device that need not be here; ``auto`` is what is here.
+
+    Raises
+    ------
+    ValueError
+        If no device is called so.
+    """
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(name).type
+    except RuntimeError:
+        kind = None
+    if kind not in _KINDS:
+        raise ValueError(f"The device is {name!r}: give auto, cpu, cuda or cuda:0.")
+    return kind

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpa_cells.cells.resizing import nearest_pixels
-from hpa_cells.types import CoarseLabels, Field, Segmentation
+from hpa_cells.label_images import CoarseLabels
+from hpa_cells.types import Field, Segmentation
 
 __all__ = ["at_field_size"]
 

@@ -19,7 +19,7 @@ from hpa_cells.atomic import replaced_on_success
 from hpa_cells.segmentation.network_input import NETWORK_CHANNELS
 from hpa_cells.segmentation.representations import REPRESENTATIONS, Representation
 
-__all__ = ["CellUNet", "NetworkSettings", "read_network", "write_network"]
+__all__ = ["CellUNet", "NetworkSettings", "read_network", "weights_hash", "write_network"]
 
 FORMAT_VERSION = 2
 _LAST_LAYER = "unet.segmentation_head."
@@ -186,8 +186,7 @@ def read_network(path: Path) -> tuple[CellUNet, dict[str, Any]]:
         If it is damaged, of another kind, or its weights are not those of the network that it describes, or not
         all finite.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist: give a file that a training of the segmenter wrote.")
+    _check_there(path)
     try:
         with safe_open(path, framework="pt") as file:
             described = json.loads((file.metadata() or {}).get("hpa_cells", "null"))
@@ -218,6 +217,24 @@ def read_network(path: Path) -> tuple[CellUNet, dict[str, Any]]:
             "it again."
         ) from error
     return network.eval(), provenance
+
+
+def weights_hash(path: Path) -> str:
+    """SHA-256 of a file of weights, as `write_network` gives it.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    """
+    _check_there(path)
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_there(path: Path) -> None:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist: give a file that a training of the segmenter wrote.")
 
 
 def _maps_of(network: CellUNet) -> list[str]:

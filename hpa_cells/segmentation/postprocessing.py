@@ -72,7 +72,7 @@ def keep_pieces(labels: NDArray[np.int32], seeds: NDArray[np.int32]) -> NDArray[
     pieces = label(labels, background=0, connectivity=1)
     kept = np.zeros(pieces.max() + 1, dtype=np.bool_)
     kept[pieces[(labels == seeds) & (labels > 0)]] = True
-    return np.where(kept[pieces], labels, 0)
+    return np.where(kept.take(pieces, mode="clip"), labels, 0)
 
 
 def relabel(labels: NDArray[np.int32], *others: NDArray[np.int32]) -> list[NDArray[np.int32]]:
@@ -81,8 +81,7 @@ def relabel(labels: NDArray[np.int32], *others: NDArray[np.int32]) -> list[NDArr
     An id that only the others have becomes 0.
     """
     top = max(int(image.max(initial=0)) for image in (labels, *others))
-    present = np.zeros(top + 1, dtype=np.bool_)
-    present[labels.ravel()] = True
+    present = np.bincount(labels.ravel(), minlength=top + 1) > 0
     present[0] = False
     number = np.where(present, np.cumsum(present), 0).astype(np.int32)
     return [number.take(image) for image in (labels, *others)]

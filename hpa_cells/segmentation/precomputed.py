@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import struct
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpa_cells.places import Address, Place, local_or_bytes, place
 from hpa_cells.segmentation.label_files import LABEL_SUFFIXES, read_labels
+from hpa_cells.segmentation.storage import SETTINGS_FILE
 from hpa_cells.types import Channel, Field, Segmentation, label_ids
 
 __all__ = ["Precomputed"]
@@ -51,7 +54,7 @@ class Precomputed:
         for folder in (self.folder, self.nuclei_folder):
             if folder is not None and not _is_folder(place(folder)):
                 raise FileNotFoundError(
-                    f"segmenter folder {folder} does not exist: give the folder of the label images."
+                    f"segmenter folder {place(folder)} does not exist: give the folder of the label images."
                 )
 
     @property
@@ -61,6 +64,20 @@ class Precomputed:
 
     def prepare(self) -> None:
         """Nothing: its folders were looked for when it was built, its files are those of single fields."""
+
+    def fingerprint(self) -> str | None:
+        """SHA-256 of what ``hpa-cells segment`` has put on record beside the label images; None where it made none.
+
+        To hash all label images would be to read them twice, and their list grows with each field that is added: masks
+        of other programs are known by their folder alone.
+        """
+        folders = [place(each) for each in (self.folder, self.nuclei_folder) if each is not None]
+        records = [each / SETTINGS_FILE for each in folders if _has_file(each, SETTINGS_FILE)]
+        digest = hashlib.sha256()
+        for record in records:
+            with record.open("rb") if isinstance(record, Path) else record.open() as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+        return digest.hexdigest() if records else None
 
     def segment(self, fields: Sequence[Field]) -> list[Segmentation]:
         """Cells and nuclei of each field.
@@ -101,7 +118,7 @@ class Precomputed:
         path = _only_file(place(self.folder), field_id, _CELL_ENDINGS)
         if path is None:
             raise FileNotFoundError(
-                f"Field {field_id} has no label image in {self.folder}: "
+                f"Field {field_id} has no label image in {place(self.folder)}: "
                 f"add {field_id}_cells.png (or .tif, .npz; or {field_id}_cellmask.png, {field_id}.png)."
             )
         return path
@@ -131,12 +148,13 @@ def _names_at(folder: Address) -> frozenset[str]:
     return frozenset(file.name for file in folder.files())
 
 
+def _has_file(folder: Place, name: str) -> bool:
+    return name in _names_at(folder) if isinstance(folder, Address) else (folder / name).is_file()
+
+
 def _only_file(folder: Place, field_id: str, endings: Sequence[str]) -> Place | None:
     candidates = [folder / f"{field_id}{ending}{suffix}" for ending in endings for suffix in LABEL_SUFFIXES]
-    if isinstance(folder, Address):
-        found = [path for path in candidates if path.name in _names_at(folder)]
-    else:
-        found = [path for path in candidates if path.is_file()]
+    found = [path for path in candidates if _has_file(folder, path.name)]
     if len(found) > 1:
         raise ValueError(
             f"Field {field_id} has {len(found)} label images in {folder} "

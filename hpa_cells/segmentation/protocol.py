@@ -34,6 +34,18 @@ class Segmenter(Protocol):
         """
         ...
 
+    def fingerprint(self) -> str | None:
+        """SHA-256 of what makes the cells beside the fields and its settings, such as weights; None where nothing does.
+
+        It needs no device. What is missing is fetched, or said.
+
+        Raises
+        ------
+        ValueError, OSError
+            If something is missing or broken.
+        """
+        ...
+
     def segment(self, fields: Sequence[Field]) -> list[Segmentation]:
         """Cells and nuclei of each field, in the order of `fields`.
 
@@ -54,7 +66,7 @@ class NetworkSegmenter(Segmenter, Protocol):
 
     @property
     def is_on_gpu(self) -> bool:
-        """Whether the network computes on a GPU, which likes several fields at once."""
+        """Whether the network computes on a GPU, which likes several fields at once; it may be another machine's."""
         ...
 
     def see(self, field: Field) -> Any:

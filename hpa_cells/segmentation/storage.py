@@ -14,7 +14,10 @@ from hpa_cells.places import Place, files_in, place
 from hpa_cells.segmentation.label_files import read_labels
 from hpa_cells.types import Segmentation
 
-__all__ = ["is_written", "read_segmentation", "write_segmentation", "written_fields"]
+__all__ = ["SETTINGS_FILE", "is_written", "read_segmentation", "write_segmentation", "written_fields"]
+
+# Beside the label images: what made them.
+SETTINGS_FILE: Final = "segmentation.json"
 
 _SUFFIXES = (".png", ".tif")
 _CELLS_NAME: Final = re.compile(r"(?P<id>.*)_cells(?P<suffix>\.png|\.tif)", re.DOTALL)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -11,7 +13,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hpa_cells.masks import paint_labels
-from hpa_cells.table import Column, read_table
+from hpa_cells.places import place
+from hpa_cells.provenance import read_provenance
+from hpa_cells.table import Column, field_shards, read_table
 from hpa_cells.types import Channel, Field, Segmentation
 
 __all__ = ["TableMasks"]
@@ -43,6 +47,18 @@ class TableMasks:
             If there is no cell table, or it is damaged.
         """
         _read_masks(self.folder)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the provenance of the table.
+
+        Raises
+        ------
+        ValueError, OSError
+            If there is no cell table, or it is damaged.
+        """
+        shards = field_shards(place(self.folder))
+        provenance = read_provenance(shards[0]) if shards else read_table(self.folder).provenance
+        return hashlib.sha256(json.dumps(asdict(provenance)).encode()).hexdigest()
 
     def segment(self, fields: Sequence[Field]) -> list[Segmentation]:
         """Paint the cells and nuclei of each field as the table has them.

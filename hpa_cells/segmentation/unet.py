@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hpa_cells.segmentation.devices import chosen_device
+from hpa_cells.segmentation.devices import chosen_device, device_kind
 from hpa_cells.segmentation.field_size import at_field_size
 from hpa_cells.segmentation.network_input import network_input, shows_no_nuclei, shows_nuclei_only
 from hpa_cells.segmentation.tiles import check_half, check_tile_px, infer_maps
@@ -80,10 +80,22 @@ class UNet:
         """
         _load(self.weights, str(chosen_device(self.device)))
 
+    def fingerprint(self) -> str:
+        """SHA-256 of the file of weights.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is none.
+        """
+        from hpa_cells.segmentation.network import weights_hash
+
+        return weights_hash(_weights_file(self.weights))
+
     @property
     def is_on_gpu(self) -> bool:
         """Whether the network is on a GPU."""
-        return chosen_device(self.device).type != "cpu"
+        return device_kind(self.device) != "cpu"
 
     def segment(self, fields: Sequence[Field]) -> list[Segmentation]:
         """Cells and nuclei of each field; on a GPU, fields of one size go through the network together.
@@ -170,6 +182,10 @@ def _margin_px(reach: int | None) -> int:
     return max(_LEAST_MARGIN_PX, reach + -reach % _MARGIN_STEP_PX)
 
 
+def _weights_file(weights: str | None) -> Path:
+    return PACKAGED_WEIGHTS if weights is None else Path(weights)
+
+
 # Once a process, not once a batch.
 @lru_cache(maxsize=2)
 def _load(weights: str | None, device: str) -> CellUNet:
@@ -177,7 +193,7 @@ def _load(weights: str | None, device: str) -> CellUNet:
 
     from hpa_cells.segmentation.network import read_network
 
-    network, _ = read_network(PACKAGED_WEIGHTS if weights is None else Path(weights))
+    network, _ = read_network(_weights_file(weights))
     return network.to(memory_format=torch.channels_last).to(device)
 
 

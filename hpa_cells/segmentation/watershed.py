@@ -87,6 +87,9 @@ class Watershed:
     def prepare(self) -> None:
         """Nothing: it needs no weights."""
 
+    def fingerprint(self) -> None:
+        """None: its settings say all."""
+
     def segment(self, fields: Sequence[Field]) -> list[Segmentation]:
         """Cells and nuclei of each field; a field without nuclei has no cells."""
         return [self._segment(field) for field in fields]

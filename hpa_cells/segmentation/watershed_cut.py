@@ -80,11 +80,15 @@ def _levels(landscape: NDArray[np.float32], markers: Int32Array, within: NDArray
     """(H, W) int32, multiples of 4 in the order of the heights; on a plateau, in that of the distances to markers."""
     lowest, highest, _, _ = cv2.minMaxLoc(landscape, within.view(np.uint8))
     scale = _NUM_STEPS / (highest - lowest) if highest > lowest else 0.0
-    steps = np.clip((landscape - np.float32(lowest)) * np.float32(scale), 0, _NUM_STEPS)
+    steps = (landscape - np.float32(lowest)) * np.float32(scale)
+    levels = np.clip(steps, 0, _NUM_STEPS, out=steps).astype(np.int32)
     distance_px = cv2.distanceTransform((markers == 0).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
     half_px = (2 * np.minimum(distance_px, _FARTHEST_PX)).astype(np.int32)
-    levels = (steps.astype(np.int32) << 12) + (half_px << 2)
-    return np.where(within, levels, _OUTSIDE).astype(np.int32, copy=False)
+    levels <<= 10
+    levels += half_px
+    levels <<= 2
+    levels[~within] = _OUTSIDE
+    return levels
 
 
 def _ends(levels: Int32Array, ids: Int32Array, pixels: Indices, stride: int) -> Indices:

@@ -6,9 +6,10 @@ what is done with which settings, for a person, and for who reads a copy of the 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import pandas as pd
 import pyarrow as pa
@@ -24,6 +25,14 @@ from hpa_cells.table.manifest import Manifest, write_manifest
 from hpa_cells.table.shards import field_shards, shard_number
 
 __all__ = ["TableWriter"]
+
+
+class _OfField(Protocol):
+    @property
+    def field_id(self) -> str: ...
+
+
+F = TypeVar("F", bound=_OfField)
 
 
 class TableWriter:
@@ -75,6 +84,10 @@ class TableWriter:
         )
         self._num_fields = len(self.finished)
         self._num_cells = sum(int(shard[Column.NUM_CELLS].sum()) for shard in counted)
+
+    def unfinished(self, fields: Iterable[F]) -> list[F]:
+        """Those of the fields that are not in the table yet."""
+        return [each for each in fields if each.field_id not in self.finished]
 
     def add(self, *, cells: pd.DataFrame, field_row: dict[str, Any]) -> None:
         """Add a finished field: its cells (may be none) and its row of `FIELD_COLUMNS` and probabilities.
@@ -175,6 +188,13 @@ class TableWriter:
 
     def _refuse_other_settings(self, found: Provenance) -> None:
         differences = found.differences(self._provenance)
+        wanted = self._provenance.settings
+        is_older = "segmenter_fingerprint" in wanted.keys() - found.settings.keys()
+        if is_older and wanted.get("segmenter") == found.settings.get("segmenter"):
+            raise ValueError(
+                f"{self._folder} holds a run of an earlier version, which did not put on record by which weights its "
+                "cells were found: choose another `out`."
+            )
         if differences:
             raise ValueError(
                 f"{self._folder} holds a run with other settings ({'; '.join(differences)}): "

@@ -169,7 +169,7 @@ def cut_fields(folder: Path, sources: Sequence[FieldSource], settings: CuttingSe
 
 def _run(jobs: list[_Job], workers: int) -> Iterator[str]:
     """Cut the shards; yields a line for each broken field."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, force_jupyter=False)
     title = "Cutting cells" if jobs[0].settings.finds_cells else "Cutting squares"
     if workers <= 1:
         for job in track(jobs, title, console=console):

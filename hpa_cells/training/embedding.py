@@ -91,7 +91,7 @@ def embed_fields(
     folder = folder / _name_of_network(classifier)
     means, sizes, files = [], [len(rows) for rows in cells.rows_of_field], []
     starts = range(0, len(cells.field_ids), _FIELDS_PER_FILE)
-    for start in track(starts, "Embedding cells", console=Console(stderr=True)):
+    for start in track(starts, "Embedding cells", console=Console(stderr=True, force_jupyter=False)):
         own = slice(start, start + _FIELDS_PER_FILE)
         images = [_read(cells, rows) for rows in cells.rows_of_field[own]]
         path = folder / f"{_name_of_pixels(images)}.npy"

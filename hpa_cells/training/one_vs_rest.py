@@ -191,7 +191,7 @@ def _score_out_of_fold(
     num_classes = labels.shape[1]
     logits = np.zeros((len(fits.grid), *labels.shape))
     is_scored = np.zeros_like(labels)
-    console = Console(stderr=True)
+    console = Console(stderr=True, force_jupyter=False)
     steps = list(product(np.unique(folds), range(num_classes)))
     for fold, steps_of_fold in groupby(
         track(steps, "Choosing strengths", console=console), key=lambda step: step[0]

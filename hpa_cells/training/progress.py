@@ -40,7 +40,7 @@ class TrainingProgress(ProgressBar):
             TimeRemainingColumn(),
             TextColumn("{task.description}"),
         )
-        self._progress = Progress(*columns, console=Console(stderr=True))
+        self._progress = Progress(*columns, console=Console(stderr=True, force_jupyter=False))
         self._task = self._progress.add_task("", total=None)
         self._loss = self._last = self._best = float("nan")
 

@@ -12,7 +12,8 @@ from hypothesis.extra import numpy as hnp
 
 from hpa_cells.cells import CropSettings, FieldViewSettings, crop_cells, mask_rows, measure_cells, view_field
 from hpa_cells.cells.resizing import nearest_pixels
-from hpa_cells.types import CoarseLabels, Field, Segmentation
+from hpa_cells.label_images import CoarseLabels
+from hpa_cells.types import Field, Segmentation
 
 
 def both(cells: Any, nuclei: Any, height: int, width: int) -> tuple[Segmentation, Segmentation]:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,6 +42,25 @@ def hpa_cells(
 
     yield call
     root.handlers, root.level = handlers, level
+
+
+@pytest.fixture
+def predict(hpa_cells: Callable[..., Ended], small_world: Any, tmp_path: Path) -> Callable[..., Ended]:
+    """Call ``hpa-cells predict`` on the small world and its masks, into ``tmp_path/run``."""
+
+    def run(*changed: str) -> Ended:
+        settings = [
+            f"fields={small_world.fields}",
+            f"model={small_world.model}",
+            f"out={tmp_path / 'run'}",
+            "segmenter=precomputed",
+            f"segmenter.folder={small_world.masks}",
+            "device=cpu",
+            "shard_fields=2",
+        ]
+        return hpa_cells("predict", *settings, *changed)
+
+    return run
 
 
 @dataclass(frozen=True, slots=True)

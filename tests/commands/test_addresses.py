@@ -29,24 +29,6 @@ def no_folder_called_like_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert list(here.iterdir()) == []
 
 
-@pytest.fixture
-def predict(hpa_cells: Program, small_world: Any) -> Program:
-    """Call ``hpa-cells predict`` on the small world."""
-
-    def run(*changed: str) -> Any:
-        settings = [
-            f"fields={small_world.fields}",
-            f"model={small_world.model}",
-            "segmenter=precomputed",
-            f"segmenter.folder={small_world.masks}",
-            "device=cpu",
-            "shard_fields=2",
-        ]
-        return hpa_cells("predict", *settings, *changed)
-
-    return run
-
-
 def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
@@ -158,11 +140,47 @@ def test_a_run_asks_for_each_file_once_and_writes_each_once(
     put = [path for verb, path in bucket.requests if verb == "PUT"]
     # What is done is said after each shard.
     assert put.count("bucket/run/manifest.json") == 3
-    once = [path for path in put if not path.endswith("manifest.json")]
+    marks = [path for path in put if "/.reading/" in path]
+    # One a field, and one that they are begun.
+    assert len(marks) == len(set(marks)) == 6
+    once = [path for path in put if path not in {"bucket/run/manifest.json", *marks}]
     # Three shards of two tables, failures.csv, and the question whether anything may be put there.
     assert len(once) == len(set(once)) == 8
     assert ("LIST", "bucket/plate1") in bucket.requests
     assert not [path for verb, path in bucket.requests if verb == "HEAD" and "plate1" in path]
+
+
+def test_secrets_in_addresses_are_told_to_nobody(
+    predict: Program, hpa_cells: Program, small_world: Any, bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = type(bucket)._strip_protocol
+    bare = classmethod(lambda _, path: plain(path).removeprefix("key:sec/ret@"))
+    monkeypatch.setattr(type(bucket), "_strip_protocol", bare)
+    for folder in (small_world.fields, small_world.masks):
+        for path in folder.iterdir():
+            bucket.objects[f"bucket/{folder.name}/{path.name}"] = path.read_bytes()
+    bucket.objects["bucket/fields/f2_blue.png"] = b"cut"
+    url = "s3://key:sec/ret@bucket"
+    settings = [f"fields={url}/fields", "segmenter=precomputed", f"segmenter.folder={url}/masks"]
+    told = [
+        predict(*settings, f"out={url}/run"),
+        predict(*settings, f"out={url}/run", "tta=d4"),
+        hpa_cells("segment", *settings, f"out={url}/labels"),
+        predict(*settings, f"fields={url}/nothing", f"out={url}/run"),
+        predict(*settings, f"model={url}/model", f"out={url}/run"),
+    ]
+    assert [each.status for each in told] == [1] * 5
+    assert all("s3://***@bucket/" in each.stderr for each in told)
+    written = {path: data for path, data in bucket.objects.items() if path.split("/")[1] in ("run", "labels")}
+    assert len(written) > 10
+    for text in (*(each.stderr.encode() for each in told), *written.values()):
+        assert b"sec/ret" not in text
+    # With another password it is the same run.
+    bucket.objects["bucket/fields/f2_blue.png"] = (small_world.fields / "f2_blue.png").read_bytes()
+    bare = classmethod(lambda _, path: plain(path).removeprefix("key:new@").removeprefix("key:sec/ret@"))
+    monkeypatch.setattr(type(bucket), "_strip_protocol", bare)
+    ended = predict(*(each.replace("sec/ret", "new") for each in settings), f"out={url}/run")
+    assert ended.status == 0, ended.stderr
 
 
 @pytest.mark.parametrize("far", ["s3://bucket"], indirect=True)

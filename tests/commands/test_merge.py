@@ -13,25 +13,6 @@ from hpa_cells.table import read_table
 Program = Callable[..., Any]
 
 
-@pytest.fixture
-def predict(hpa_cells: Program, small_world: Any, tmp_path: Path) -> Program:
-    """Call ``hpa-cells predict`` on the small world into ``tmp_path/run``."""
-
-    def run(*changed: str) -> Any:
-        settings = [
-            f"fields={small_world.fields}",
-            f"model={small_world.model}",
-            f"out={tmp_path / 'run'}",
-            "segmenter=precomputed",
-            f"segmenter.folder={small_world.masks}",
-            "device=cpu",
-            "shard_fields=2",
-        ]
-        return hpa_cells("predict", *settings, *changed)
-
-    return run
-
-
 def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 

@@ -1,4 +1,5 @@
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -112,6 +113,29 @@ def test_a_run_of_other_settings_is_not_gone_on_with(predict: Program, setting: 
     assert ended.status == 1
     assert named in ended.stderr
     assert "choose another `out`" in ended.stderr
+
+
+def test_a_run_with_other_masks_at_the_same_path_is_not_gone_on_with(
+    predict: Program, small_world: Any, tmp_path: Path
+) -> None:
+    masks = shutil.copytree(small_world.masks, tmp_path / "masks")
+    (masks / "segmentation.json").write_text('{"fingerprint": "a"}')
+    assert predict(f"segmenter.folder={masks}").status == 0
+    assert predict(f"segmenter.folder={masks}").status == 0
+    (masks / "segmentation.json").write_text('{"fingerprint": "b"}')
+    ended = predict(f"segmenter.folder={masks}")
+    assert ended.status == 1
+    assert re.search(r"settings.segmenter_fingerprint: \w{64} -> \w{64}", ended.stderr)
+
+
+def test_a_device_that_is_not_here_is_told_before_there_is_a_folder(
+    predict: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    ended = predict("device=cuda")
+    assert ended.status == 1
+    assert "Device 'cuda' is not there" in ended.stderr
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_with_another_model_is_not_gone_on_with(
@@ -297,7 +321,7 @@ def test_a_folder_of_fields_that_vanishes_in_the_middle(
         ("pixel_size_um=-0.1", "pixel_size_um is -0.1"),
         ("fusion.rule=sum", "fusion.rule is 'sum': use one of weighted, product"),
         ("workers=0", "workers is 0: give at least 1, or null"),
-        ("device=gpu", "Device 'gpu' is unknown to torch"),
+        ("device=gpu", "The device is 'gpu': give auto, cpu, cuda or cuda:0"),
         ("tta.num_turns=three", "three"),
     ],
 )
@@ -358,13 +382,11 @@ def test_a_second_ctrl_c_while_threads_end_stops_at_once() -> None:
 def test_a_disk_that_is_full_is_no_fault_of_the_fields(
     predict: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(path: Path, mode: str = "r", *more: Any, **named: Any) -> Any:
-        if mode == "x":
-            raise OSError(28, "No space left on device")
-        return plain_open(path, mode, *more, **named)
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(28, "No space left on device")
 
-    plain_open = Path.open
-    monkeypatch.setattr(Path, "open", full)
+    # The marks of what is being read are all that is written this way.
+    monkeypatch.setattr(Path, "write_bytes", full)
     ended = predict()
     assert ended.status == 1
     assert "No space left on device" in ended.stderr

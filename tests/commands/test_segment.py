@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,14 +9,17 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hydra.errors import InstantiationException
 
 from hpa_cells.commands.app import FieldsFailedError
 from hpa_cells.commands.segment import run
 from hpa_cells.commands.settings import compose
 from hpa_cells.fields import write_field
-from hpa_cells.segmentation import Watershed, read_segmentation
+from hpa_cells.segmentation import Precomputed, TableMasks, UNet, Watershed, read_segmentation
 from hpa_cells.segmentation.hpacellseg import weights
+from hpa_cells.segmentation.network import CellUNet, NetworkSettings, write_network
+from hpa_cells.table import Provenance, TableWriter
 from hpa_cells.types import Field, Segmentation
 
 
@@ -214,3 +218,55 @@ def test_finished_fields_need_no_weights(
     (tmp_path / "out" / "b_cells.png").unlink()
     with pytest.raises(FileNotFoundError, match="are gone"):
         segment(fields, tmp_path / "out")
+
+
+def other_weights(path: Path, *, bias: float) -> Path:
+    """Weights of a small network."""
+    torch.manual_seed(0)
+    network = CellUNet(NetworkSettings(decoder_channels=[8, 8, 8]))
+    with torch.no_grad():
+        network.unet.segmentation_head[0].bias.fill_(bias)
+    write_network(network, path, provenance={})
+    return path
+
+
+def test_other_weights_at_the_same_path_are_refused(fields: Path, tmp_path: Path) -> None:
+    weights = f"segmenter.weights={other_weights(tmp_path / 'w.safetensors', bias=0)}"
+    segment(fields, tmp_path / "out", weights, segmenter="unet")
+    segment(fields, tmp_path / "out", weights, segmenter="unet")
+    (tmp_path / "out" / "a_cells.png").unlink()
+    other_weights(tmp_path / "w.safetensors", bias=1)
+    with pytest.raises(ValueError, match=r"other settings \(fingerprint: \w{64} -> \w{64}\)"):
+        segment(fields, tmp_path / "out", weights, segmenter="unet")
+
+
+def test_a_segmenter_is_known_by_what_makes_its_cells(fields: Path, tmp_path: Path) -> None:
+    """The file of weights; the record beside label images of this program; the provenance of a cell table."""
+    weights = other_weights(tmp_path / "w.safetensors", bias=0)
+    assert UNet(weights=str(weights)).fingerprint() == hashlib.sha256(weights.read_bytes()).hexdigest()
+    # Nothing is asked of a device that only other machines have.
+    assert (
+        UNet(weights=str(weights), device="cuda:7").fingerprint() == UNet(weights=str(weights)).fingerprint()
+    )
+    with pytest.raises(FileNotFoundError, match=r"none does not exist: give a file that a training"):
+        UNet(weights=str(tmp_path / "none")).fingerprint()
+    assert Watershed().fingerprint() is None
+
+    masks = tmp_path / "masks"
+    segment(fields, masks)
+    first = Precomputed(folder=masks).fingerprint()
+    assert first is not None
+    (masks / "d_cells.png").write_bytes((masks / "a_cells.png").read_bytes())
+    assert Precomputed(folder=str(masks)).fingerprint() == first
+    (masks / "segmentation.json").write_text("{}")
+    assert Precomputed(folder=masks).fingerprint() != first
+    (masks / "segmentation.json").unlink()
+    assert Precomputed(folder=masks).fingerprint() is None
+
+    tables = []
+    for version in ("1", "2"):
+        provenance = Provenance(version=version, class_set="hpa2021", source="model")
+        with TableWriter(tmp_path / version, provenance=provenance) as writer:
+            writer.add(cells=pd.DataFrame(), field_row={"field_id": "a", "num_cells": 0})
+        tables.append(TableMasks(folder=str(tmp_path / version)).fingerprint())
+    assert tables[0] != tables[1]

@@ -119,7 +119,7 @@ def test_a_fault_of_the_program_or_the_machine_is_told_and_the_others_go_on(
     replace_verb(monkeypatch, "evaluate", run)
     ended = hpa_cells("evaluate", f"out={tmp_path}", "ties=order,average", *EVALUATE)
     assert ended.status == 1
-    assert "ERROR Run 0 failed.\nTraceback (most recent call last):" in ended.stderr
+    assert "ERROR Run 0 failed.\n  Traceback (most recent call last):" in ended.stderr
     assert f"hpa-cells: run 0 (ties=order table=T truth=T) failed: {told}\n" in ended.stderr
     runs = pd.read_csv(tmp_path / "runs.csv", keep_default_na=False)
     assert (runs["run"].tolist(), runs["error"].tolist()) == ([0, 1], [told, ""])

@@ -102,7 +102,7 @@ def test_a_file_longer_than_any_image(tmp_path: Path) -> None:
     with pytest.raises(
         UnreadableImageError, match=r"has 4,294,967,297 bytes, at most 4,294,967,296 are read"
     ):
-        ImageFile(path=tmp_path / "f_red.png").read_bytes()
+        ImageFile.at(tmp_path / "f_red.png").read_bytes()
 
 
 @pytest.mark.parametrize("name", ["a" * 5000, "a\x00b.png", "/dev/zero", "..", "\n"])

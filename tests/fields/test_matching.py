@@ -33,7 +33,7 @@ def table(
 
 def source(field_id: str) -> FieldSource:
     return FieldSource(
-        field_id=field_id, files={Channel.PROTEIN: ImageFile(path=Path(f"{field_id}_green.png"))}
+        field_id=field_id, files={Channel.PROTEIN: ImageFile.at(Path(f"{field_id}_green.png"))}
     )
 
 

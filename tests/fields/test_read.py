@@ -23,7 +23,7 @@ def written(folder: Path, images: dict[Channel, NDArray[Any]], suffix: str = "pn
     for channel, image in images.items():
         path = folder / f"f_{channel.color}.{suffix}"
         assert cv2.imwrite(str(path), image)
-        files[channel] = ImageFile(path=path)
+        files[channel] = ImageFile.at(path)
     return FieldSource(field_id="f", files=files)
 
 
@@ -191,7 +191,7 @@ def test_real_fields_are_read_as_pillow_reads_them(real_data: Path) -> None:
 
 def test_a_real_16_bit_channel_keeps_its_values(real_data: Path) -> None:
     (path,) = (real_data / "hpacellseg_masks").glob("*green*.png")
-    field = read_field(FieldSource(field_id="f", files={Channel.PROTEIN: ImageFile(path=path)}))
+    field = read_field(FieldSource(field_id="f", files={Channel.PROTEIN: ImageFile.at(path)}))
     with Image.open(path) as image:
         np.testing.assert_array_equal(field.image[Channel.PROTEIN], np.asarray(image))
     assert field.image.dtype == np.uint16

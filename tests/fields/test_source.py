@@ -132,4 +132,4 @@ def test_a_source_needs_a_file_and_a_safe_id() -> None:
     with pytest.raises(ValueError, match="no file of any channel"):
         FieldSource(field_id="f", files={})
     with pytest.raises(ValueError, match="rename the field"):
-        FieldSource(field_id="../f", files={Channel.ER: ImageFile(path=Path("x.png"))})
+        FieldSource(field_id="../f", files={Channel.ER: ImageFile.at(Path("x.png"))})

@@ -58,7 +58,8 @@ def predict(small_world: Any, models: Ensemble, sources: list[FieldSource], tmp_
             "runner": LocalRunner(),
         } | changes
         with TableWriter(tmp_path / "run", provenance=PROVENANCE, shard_fields=shard_fields) as writer:
-            outcomes = list(predict_fields(arguments.pop("sources"), writer=writer, **arguments))
+            todo = writer.unfinished(arguments.pop("sources"))
+            outcomes = list(predict_fields(todo, writer=writer, **arguments))
         return outcomes, read_table(tmp_path / "run")
 
     return run
@@ -233,10 +234,10 @@ def test_missing_weights_are_said_once_and_only_if_they_are_needed(
 
 
 def test_a_field_whose_score_is_no_number(predict: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(models: Ensemble, pixels: Any, settings: Any) -> Any:
+    def refuse(models: Ensemble, pixels: Any, settings: Any, **others: Any) -> Any:
         if any(each.shown.field_id == "f0" for each in pixels):
             raise ValueError("Field f0: a cell probability is outside [0, 1] or not finite.")
-        return score_cells(models, pixels, settings)
+        return score_cells(models, pixels, settings, **others)
 
     monkeypatch.setattr(hpa_cells.prediction.stages, "score_cells", refuse)
     outcomes, table = predict()
@@ -245,7 +246,7 @@ def test_a_field_whose_score_is_no_number(predict: Any, monkeypatch: pytest.Monk
 
 
 def test_a_fault_of_the_program_ends_the_run(predict: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: Any) -> Any:
+    def fail(*_: Any, **__: Any) -> Any:
         raise RuntimeError("CUDA error")
 
     monkeypatch.setattr(hpa_cells.prediction.stages, "score_cells", fail)

@@ -1,9 +1,11 @@
 """On a cluster of two nodes, each a scheduler on this machine with processes of its own."""
 
 import functools
+import logging
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,11 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
+import torch
+from fsspec.implementations.local import LocalFileSystem
 
 import hpa_cells
 from hpa_cells.fields import find_fields
 from hpa_cells.models import load_models
+from hpa_cells.places import place
 from hpa_cells.prediction import (
     Failure,
     LocalRunner,
@@ -29,8 +35,9 @@ from hpa_cells.prediction import (
     segmentation_stages,
 )
 from hpa_cells.prediction.conveyor import Ended, Stage
+from hpa_cells.prediction.stages import prediction_stages
 from hpa_cells.segmentation import Precomputed
-from hpa_cells.table import Provenance, TableWriter
+from hpa_cells.table import Column, Provenance, TableWriter
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'hpa-cells[distributed]'")
 
@@ -226,6 +233,22 @@ def test_a_node_that_is_killed_in_the_middle(
     assert (outcomes, files) == predict("local", runner=LocalRunner())
 
 
+def register_shared_store() -> None:
+    """In this process: the disk of this machine as a store, at ``shared://``."""
+
+    class SharedStore(LocalFileSystem):
+        protocol = "shared"
+
+        def __init__(self, **options: Any) -> None:
+            super().__init__(auto_mkdir=True, **options)
+
+        @classmethod
+        def _strip_protocol(cls, path: str) -> str:
+            return str(LocalFileSystem._strip_protocol(path.removeprefix("shared://")))
+
+    fsspec.register_implementation("shared", SharedStore, clobber=True)
+
+
 def deadly_for_f2(*, num_threads: int, times: StageTimes, stages: Any) -> list[Stage]:
     """Stages in a process where to read f2 is fatal."""
     from hpa_cells.prediction import reading_marks, segmenting
@@ -235,6 +258,7 @@ def deadly_for_f2(*, num_threads: int, times: StageTimes, stages: Any) -> list[S
             os.kill(os.getpid(), signal.SIGKILL)
         return plain(source, **settings)
 
+    register_shared_store()
     plain = getattr(segmenting.read_field, "plain", segmenting.read_field)
     read.plain = plain  # type: ignore[attr-defined]
     if ray.get_runtime_context().worker.mode == ray.WORKER_MODE:
@@ -245,9 +269,12 @@ def deadly_for_f2(*, num_threads: int, times: StageTimes, stages: Any) -> list[S
 
 
 @pytest.mark.usefixtures("cluster")
-def test_a_field_that_ends_its_process(small_world: Any, tmp_path: Path) -> None:
-    with ReadingMarks(tmp_path) as marks:
+@pytest.mark.parametrize("protocol", ["", "shared://"])
+def test_a_field_that_ends_its_process(small_world: Any, tmp_path: Path, protocol: str) -> None:
+    register_shared_store()
+    with ReadingMarks(place(f"{protocol}{tmp_path}")) as marks:
         # One that was being read when a machine went down, and is well.
+        (tmp_path / ".reading").mkdir(exist_ok=True)
         (tmp_path / ".reading" / "f0").touch()
         stages = functools.partial(
             segmentation_stages,
@@ -289,11 +316,11 @@ def test_by_its_name_and_from_a_relative_path(
 
 _SIGTERM = """
 import signal
-from hpa_cells.prediction.ray_runner import _connected
+from hpa_cells.prediction.ray_cluster import connected
 
 handler = lambda *_: None
 signal.signal(signal.SIGTERM, handler)
-with _connected(None):
+with connected(None):
     import ray
     assert signal.getsignal(signal.SIGTERM) is handler
     print(len(ray.nodes()), ray.cluster_resources().get("GPU"))
@@ -304,6 +331,78 @@ with _connected(None):
 def test_without_an_address_a_cluster_that_is_there_is_left_alone_and_sigterm_too() -> None:
     ended = subprocess.run([sys.executable, "-c", _SIGTERM], capture_output=True, text=True, check=False)
     assert ended.stdout.split() == ["1", "None"], ended.stderr
+
+
+def test_where_no_cluster_is_nobody_waits(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", lambda **_: pytest.fail("It would wait for a minute."))
+    with socket.socket() as free:
+        free.bind(("", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    caplog.set_level("INFO")
+    with pytest.raises(
+        ConnectionError, match=f"No Ray cluster answers at {address} .*: check runner.address"
+    ):
+        list(RayRunner(address=address).run([1], arithmetic, times=StageTimes()))
+    assert f"Connecting to the Ray cluster at {address}" in caplog.text
+    with pytest.raises(ValueError, match=r"runner.address is host:x: give auto, or host and port"):
+        list(RayRunner(address="host:x").run([1], arithmetic, times=StageTimes()))
+
+
+def remembering(*, num_threads: int, times: StageTimes) -> list[Stage]:
+    """A network that warns at its first batch of how small the memory is; gives what it was called with so far."""
+    seen: list[int] = []
+
+    def infer(items: list[int]) -> list[Any]:
+        if not seen:
+            logging.getLogger("hpa_cells.prediction.memory").warning("The memory is too small.")
+        seen.extend(items)
+        return [len(seen)] * len(items)
+
+    return [Stage(name="infer", work=infer, time=times.of("infer", num_threads), is_network=True)]
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize("gpus", [None, 0])
+def test_a_process_on_a_gpu_keeps_what_it_has_learned_and_tells_it_once(
+    caplog: pytest.LogCaptureFixture, gpus: int | None
+) -> None:
+    times = StageTimes()
+    found = list(RayRunner(gpus=gpus, fields_a_task=3).run(range(9), remembering, times=times))
+    assert max(found) == (9 if gpus is None else 3)
+    assert [each.getMessage() for each in caplog.records] == ["On the cluster: The memory is too small."]
+    assert times["infer"].num_items == 9
+
+
+def with_its_gpus(*, num_threads: int, times: StageTimes, stages: Any) -> list[Stage]:
+    """Stages in processes of which those with a GPU take the CPU for it."""
+    from hpa_cells.prediction import stages as module
+
+    plain = getattr(module.pick_device, "plain", module.pick_device)
+
+    def pick_device(name: str) -> Any:
+        return plain("cpu" if ray.get_gpu_ids() else name)
+
+    pick_device.plain = plain  # type: ignore[attr-defined]
+    module.pick_device = pick_device
+    return stages(num_threads=num_threads, times=times)  # type: ignore[no-any-return]
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_the_gpu_is_asked_for_where_it_is(small_world: Any) -> None:
+    settings = PredictionSettings(device="cuda")
+    segmenter = Precomputed(folder=small_world.masks)
+    way = functools.partial(prediction_stages, segmenter, load_models(small_world.model), settings)
+    sources = find_fields(small_world.fields)
+    faked = functools.partial(with_its_gpus, stages=way)
+    outcomes = list(RayRunner().run(sources, faked, times=StageTimes()))
+    assert [each.field[Column.FIELD_ID] for each in outcomes] == [each.field_id for each in sources]
+    # Where no machine has one, that is said.
+    with pytest.raises(ValueError, match=r"Device 'cuda' is not there"):
+        list(RayRunner(gpus=0).run(sources, way, times=StageTimes()))
 
 
 def test_what_ray_says_is_told_in_a_line() -> None:

@@ -5,12 +5,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from hpa_cells.addresses import Address
 from hpa_cells.fields import FieldSource, find_fields, write_field
-from hpa_cells.prediction import ReadingMarks, marks_in
+from hpa_cells.prediction import ReadingMarks
 from hpa_cells.prediction import reading_marks as module
 from hpa_cells.prediction.reading_marks import FatalFieldError
 from hpa_cells.types import Field
@@ -23,9 +25,10 @@ from hpa_cells.prediction import ReadingMarks
 
 a, b, c = find_fields(Path(sys.argv[1]))
 with ReadingMarks(Path(sys.argv[2])) as marks:
-    with marks.reading(a):
+    reading = marks.reader()
+    with reading(a):
         pass
-    with marks.reading(b), marks.reading(c):
+    with reading(b), reading(c):
         os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -56,8 +59,9 @@ def test_what_was_being_read_at_a_sudden_end_is_read_apart_first(
     assert marked(out) == {"b", "grün"}
     caplog.set_level("INFO")
     with ReadingMarks(out) as marks:
+        reading = marks.reader()
         for source in sources:
-            with marks.reading(source):
+            with reading(source):
                 assert source.field_id in marked(out)
             assert source.field_id not in marked(out)
     assert [record.getMessage().split()[1] for record in caplog.records] == ["b", "grün"]
@@ -68,13 +72,13 @@ def test_what_was_being_read_at_a_sudden_end_is_read_apart_first(
 def test_nothing_stays_after_another_end(
     sources: list[FieldSource], out: Path, error: type[BaseException]
 ) -> None:
-    with pytest.raises(error), ReadingMarks(out) as marks, marks.reading(sources[0]):
+    with pytest.raises(error), ReadingMarks(out) as marks, marks.reader()(sources[0]):
         raise error
     assert not list(out.iterdir())
 
 
 def test_marks_of_processes_that_are_gone_go_at_the_end(sources: list[FieldSource], out: Path) -> None:
-    with ReadingMarks(out) as marks, marks.reading(sources[1]):
+    with ReadingMarks(out) as marks, marks.reader()(sources[1]):
         (out / ".reading" / "a").touch()
         assert pickle.loads(pickle.dumps(marks)) == marks
     assert not list(out.iterdir())
@@ -87,7 +91,7 @@ def test_a_field_that_is_not_read_in_time_stays_marked(
     with ReadingMarks(out) as marks:
         (out / ".reading" / "grün").touch()
         too_slow = pytest.raises(FatalFieldError, match=r"read .*grün_red.png.* takes more than 0.01 s")
-        with too_slow, marks.reading(sources[2]):
+        with too_slow, marks.reader()(sources[2]):
             pytest.fail("It is not read here.")
     assert marked(out) == {"grün"}
     with ReadingMarks(out):
@@ -99,9 +103,23 @@ FATAL = """
 import os
 import hpa_cells.prediction.reading_marks as reading_marks
 import hpa_cells.prediction.segmenting as segmenting
+from fsspec import register_implementation
+from fsspec.implementations.local import LocalFileSystem
 from hpa_cells.commands.app import main
 
 read_field = segmenting.read_field
+
+class SharedStore(LocalFileSystem):
+    protocol = "shared"
+
+    def __init__(self, **options):
+        super().__init__(auto_mkdir=True, **options)
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return super()._strip_protocol(path.removeprefix("shared://"))
+
+register_implementation("shared", SharedStore)
 
 def die_of_f2(source, **settings):
     if source.field_id == "f2":
@@ -115,12 +133,17 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("verb", ["predict", "segment"])
-def test_a_run_goes_on_without_the_field_that_ended_it(small_world: Any, tmp_path: Path, verb: str) -> None:
+@pytest.mark.parametrize(
+    ("verb", "protocol"),
+    [("predict", ""), ("segment", ""), ("predict", "shared://"), ("segment", "shared://")],
+)
+def test_a_run_goes_on_without_the_field_that_ended_it(
+    small_world: Any, tmp_path: Path, verb: str, protocol: str
+) -> None:
     program = tmp_path / "program.py"
     program.write_text(FATAL)
     out = tmp_path / "out"
-    settings = [f"fields={small_world.fields}", f"out={out}", "segmenter=precomputed", "workers=1"]
+    settings = [f"fields={small_world.fields}", f"out={protocol}{out}", "segmenter=precomputed", "workers=1"]
     settings += [f"segmenter.folder={small_world.masks}"]
     settings += [f"model={small_world.model}", "device=cpu"] if verb == "predict" else []
 
@@ -138,8 +161,46 @@ def test_a_run_goes_on_without_the_field_that_ended_it(small_world: Any, tmp_pat
         assert "ends the process that does it (SIGABRT)" in (out / "failures.csv").read_text()
 
 
-def test_at_an_address_nothing_is_marked(out: Path) -> None:
-    with marks_in(Address("s3://bucket/run")) as marks:
-        assert marks is None
-    with marks_in(out) as marks:
-        assert marks == ReadingMarks(out)
+def test_at_an_address(sources: list[FieldSource], bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_end_of_reading", lambda source: "ends it" if source.field_id == "b" else "")
+    folder = Address("s3://bucket/run")
+    bucket.objects = {f"bucket/run/.reading/{name}": b"" for name in ("b", "grün")}
+    with ReadingMarks(folder) as marks:
+        reading = marks.reader()
+        with reading(sources[0]):
+            assert "bucket/run/.reading/a" in bucket.objects
+        with pytest.raises(FatalFieldError, match=r"Field b: to read .* ends it"), reading(sources[1]):
+            pytest.fail("It is not read here.")
+        with reading(sources[2]):
+            pass
+        # A request for the run, one for each process, and two a field.
+        assert [verb for verb, _ in bucket.requests] == [
+            "PUT",
+            "LIST",
+            "PUT",
+            "DELETE",
+            "PUT",
+            "PUT",
+            "DELETE",
+        ]
+        bucket.objects["bucket/run/.reading/c"] = b""
+    assert bucket.objects == {"bucket/run/.reading/b": b"ends it\n"}
+
+
+class FolderStore(LocalFileSystem):
+    """As sftp has it: a file is written only into a folder that is there."""
+
+    protocol = "folders"
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options | {"auto_mkdir": False})
+
+
+def test_marks_where_folders_have_to_be_made(sources: list[FieldSource], tmp_path: Path) -> None:
+    fsspec.register_implementation("folders", FolderStore, clobber=True)
+    source = sources[0]
+    with ReadingMarks(Address(f"folders://{tmp_path}")) as marks:
+        with marks.reader()(source):
+            assert {each.name for each in (tmp_path / ".reading").iterdir()} >= {source.field_id}
+        assert source.field_id not in {each.name for each in (tmp_path / ".reading").iterdir()}
+    assert not list((tmp_path / ".reading").iterdir())

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from hpa_cells.fields import read_colors
 from hpa_cells.segmentation.devices import chosen_device
 from hpa_cells.segmentation.hpacellseg.inference import predict
 from hpa_cells.segmentation.hpacellseg.resampling import rescaled, unit_range
@@ -110,11 +111,12 @@ class CellSegmentator:
         Raises
         ------
         FileNotFoundError
-            If a path is that of no image.
+            If there is no file at a path.
         TypeError
             If an image is neither an array nor a path, or of another type.
         ValueError
-            If an image is empty, has another shape, or floats that are not from 0 to 1.
+            If an image is empty, has another shape, or floats that are not from 0 to 1, or a file is no PNG, TIFF or
+            JPEG of 8 or 16 bits, damaged or absurdly large.
         """
         planes = [_nuclear_plane(_read(image), index) for index, image in enumerate(images)]
         return self._predict(self.nuclei_model, planes)
@@ -219,11 +221,7 @@ def _read(image: Image | str | Path) -> Image:
         return image
     if not isinstance(image, str | os.PathLike):
         raise TypeError(f"An image is of type {type(image).__name__}: give an array or the path of a file.")
-    path = Path(image).expanduser()
-    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
-    if pixels is None:
-        raise FileNotFoundError(f"{path} does not exist, or is no image: give a PNG, TIFF or JPEG.")
-    return pixels if pixels.ndim == 2 else pixels[..., 2::-1]  # OpenCV has blue first
+    return read_colors(Path(image).expanduser())
 
 
 def _nuclear_plane(image: Image, index: int) -> Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hpa_cells.segmentation.devices import chosen_device
+from hpa_cells.segmentation.devices import chosen_device, device_kind
 from hpa_cells.segmentation.field_size import at_field_size
 from hpa_cells.segmentation.hpacellseg.resampling import rescaled, unit_range
 from hpa_cells.segmentation.network_input import scaled_shape
@@ -93,10 +94,26 @@ class HpaCellSeg:
         """
         _networks(self.weights, self.with_er, self.device)
 
+    def fingerprint(self) -> str:
+        """SHA-256 of the checksums of both networks, which are downloaded where they are missing.
+
+        Raises
+        ------
+        FileNotFoundError
+            If they are not there and the download fails.
+        ValueError
+            If a published file is damaged.
+        """
+        from hpa_cells.segmentation.hpacellseg.weights import published_checksum, weights_folder
+
+        folder = weights_folder(self.weights)
+        checksums = [published_checksum(name, folder) for name in _names(self.with_er)]
+        return hashlib.sha256("".join(checksums).encode()).hexdigest()
+
     @property
     def is_on_gpu(self) -> bool:
         """Whether the networks are on a GPU."""
-        return chosen_device(self.device).type != "cpu"
+        return device_kind(self.device) != "cpu"
 
     def segment(self, fields: Sequence[Field]) -> list[Segmentation]:
         """Cells and nuclei of each field; on a GPU, fields of one size at 0.32 um go through together."""
@@ -139,20 +156,18 @@ class HpaCellSeg:
 @lru_cache(maxsize=2)
 def _networks(weights: str | None, with_er: bool, device: str) -> tuple[DPNUNet, DPNUNet]:
     """The nuclei's network and the cells'."""
-    from hpa_cells.segmentation.hpacellseg.weights import (
-        CELLS,
-        CELLS_WITHOUT_ER,
-        NUCLEI,
-        published_network,
-        weights_folder,
-    )
+    from hpa_cells.segmentation.hpacellseg.weights import published_network, weights_folder
 
     chosen, folder = chosen_device(device), weights_folder(weights)
-    nuclei, cells = (
-        published_network(name, folder).to(chosen)
-        for name in (NUCLEI, CELLS if with_er else CELLS_WITHOUT_ER)
-    )
+    nuclei, cells = (published_network(name, folder).to(chosen) for name in _names(with_er))
     return nuclei, cells
+
+
+def _names(with_er: bool) -> tuple[str, str]:
+    """Of the nuclei's network and the cells'."""
+    from hpa_cells.segmentation.hpacellseg.weights import CELLS, CELLS_WITHOUT_ER, NUCLEI
+
+    return NUCLEI, CELLS if with_er else CELLS_WITHOUT_ER
 
 
 def _as_bytes(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -14,6 +14,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -34,6 +35,7 @@ __all__ = [
     "CELLS_WITHOUT_ER",
     "NUCLEI",
     "convert",
+    "published_checksum",
     "published_network",
     "read_network",
     "weights_folder",
@@ -83,10 +85,33 @@ def published_network(name: str, folder: Path) -> DPNUNet:
     ValueError
         If the file is damaged or does not hold this network.
     """
+    return read_network(_kept(name, folder))
+
+
+def published_checksum(name: str, folder: Path) -> str:
+    """SHA-256 of the numbers of one of the published networks, as its file states it; else of the file.
+
+    Files with the same numbers may differ. Whether the numbers are those, `published_network` checks.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As of `published_network`.
+    """
+    kept = _kept(name, folder)
+    with suppress(SafetensorError), safe_open(kept, framework="pt") as file:
+        if stated := (file.metadata() or {}).get("sha256"):
+            return str(stated)
+    with kept.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _kept(name: str, folder: Path) -> Path:
+    """The safetensors of a network, which are made where they are missing."""
     kept = folder / Path(name).with_suffix(".safetensors")
     if not kept.is_file():
         _obtain(name, folder, kept)
-    return read_network(kept)
+    return kept
 
 
 def _obtain(name: str, folder: Path, kept: Path) -> None:

@@ -73,15 +73,19 @@ def join_over_weak_frontiers(labels: LabelImage, depth: NDArray[np.float32], *, 
 
 def _frontiers(labels: LabelImage, depth: NDArray[np.float32]) -> dict[int, Frontiers]:
     """Of each region that touches another; a pair of pixels counts with the shallower one."""
-    keys, values = [], []
+    width = labels.shape[1]
+    across = np.flatnonzero(labels[:, :-1] != labels[:, 1:])
+    down = np.flatnonzero(labels[:-1] != labels[1:])
+    ids, depths, keys, values = labels.ravel(), depth.ravel(), [], []
     top = int(labels.max(initial=0)) + 1
-    for near, far in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
-        first, second = labels[near], labels[far]
-        touch = first != second
-        touch[touch] = (first[touch] > 0) & (second[touch] > 0)
-        low, high = np.minimum(first[touch], second[touch]), np.maximum(first[touch], second[touch])
-        keys.append(low.astype(np.int64) * top + high)
-        values.append(np.maximum(np.minimum(depth[near][touch], depth[far][touch]), 0) ** _POWER)
+    # Of the pairs that differ, few enough to be listed; the last pixel of a row has none to its right.
+    for near, step in ((across + across // max(width - 1, 1), 1), (down, width)):
+        pair = ids.take(near), ids.take(near + step)
+        low, high = np.minimum(*pair), np.maximum(*pair)
+        touch = low > 0
+        near = near[touch]
+        keys.append(low[touch].astype(np.int64) * top + high[touch])
+        values.append(np.maximum(np.minimum(depths.take(near), depths.take(near + step)), 0) ** _POWER)
     pairs, index, lengths = np.unique(np.concatenate(keys), return_inverse=True, return_counts=True)
     totals = np.bincount(index, weights=np.concatenate(values), minlength=len(pairs))
     frontiers: dict[int, Frontiers] = {}

@@ -34,7 +34,7 @@ def read_nucleus_images(folder: Path, *, um_per_px: float) -> Iterator[tuple[Fie
         labels_path = folder / "labels" / path.name
         if not labels_path.is_file():
             raise ValueError(f"{path} has no {labels_path}: images/ and labels/ go in pairs.")
-        source = FieldSource(field_id=path.stem, files={Channel.NUCLEUS: ImageFile(path=path)})
+        source = FieldSource(field_id=path.stem, files={Channel.NUCLEUS: ImageFile.at(path)})
         field = read_field(source, pixel_size_um=um_per_px)
         nuclei = read_labels(labels_path)
         if nuclei.shape != field.image.shape[1:]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,29 @@ def test_files(tmp_path: Path, suffix: str) -> None:
     assert_found(segmentator().pred_cells([[grey], [grey], [grey]])[0], image)
     with pytest.raises(FileNotFoundError, match=r"none\.png does not exist"):
         segmentator().pred_nuclei([str(tmp_path / "none.png")])
+
+
+def test_files_of_strangers(tmp_path: Path) -> None:
+    """They are read as those of fields are, and not by what a library makes of a path."""
+    whole = cv2.imencode(".png", image_of(400, 640))[1].tobytes()
+    for name, data, found in (
+        ("cut", whole[:-200], "it is cut off after"),
+        ("promise", whole[:16] + b"\0\1\0\0" * 2 + whole[24:], "more than 32768 px a side"),
+        ("other", b"BM" + whole, "it is not a PNG, JPEG or TIFF"),
+        ("empty", b"", "it is empty"),
+    ):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(ValueError, match=f"{name} cannot be used: .*{found}"):
+            segmentator().pred_nuclei([tmp_path / name])
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match=r"pipe cannot be used: it is no regular file"):
+        segmentator().pred_nuclei([tmp_path / "pipe"])
+
+
+def test_transparency_is_left_out(tmp_path: Path) -> None:
+    image = image_of(400, 640)
+    cv2.imwrite(str(tmp_path / "a.png"), np.dstack([image, 255 - image, 255 - image, image // 2]))
+    assert_found(segmentator().pred_nuclei([tmp_path / "a.png"])[0], image)
 
 
 @pytest.mark.parametrize("plane", range(3))
