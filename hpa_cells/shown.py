@@ -6,9 +6,13 @@ Addresses with a password or a signature in them come from users, control charac
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+import sys
+from typing import TYPE_CHECKING, Any, Final
 
-__all__ = ["printable", "redacted", "redacted_settings", "shown"]
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["bar_console", "printable", "redacted", "redacted_settings", "shown"]
 
 _HIDDEN: Final = "***"
 # A slash may have got lost. What follows up to the next blank or address belongs to it.
@@ -86,3 +90,11 @@ def printable(text: str) -> str:
 def shown(text: str) -> str:
     """The text as it may be written to a terminal: `redacted`, and `printable` but for its line breaks."""
     return "\n".join(map(printable, redacted(text).split("\n")))
+
+
+def bar_console() -> Console:
+    """Standard error for bars: moving where it is a terminal; else, as in a notebook, their last state."""
+    from rich.console import Console
+
+    # A notebook asks for colours, which rich takes for a terminal; its own way there asks for ipywidgets.
+    return Console(stderr=True, force_jupyter=False, force_terminal=sys.stderr.isatty())

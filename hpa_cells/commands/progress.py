@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,7 +17,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from hpa_cells.shown import shown
+from hpa_cells.shown import bar_console, shown
 
 __all__ = ["FieldProgress", "field_progress"]
 
@@ -51,10 +50,7 @@ def field_progress(description: str, num_fields: int) -> Iterator[FieldProgress]
         TimeRemainingColumn(),
         TextColumn("{task.fields[limit]}"),
     )
-    # As text in a notebook too: rich's own way there asks for ipywidgets.
-    with Progress(
-        *columns, console=Console(stderr=True, force_jupyter=False), disable=num_fields == 0
-    ) as progress:
+    with Progress(*columns, console=bar_console(), disable=num_fields == 0) as progress:
         yield FieldProgress(progress, description, num_fields)
 
 

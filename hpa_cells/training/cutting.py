@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import cv2
-from rich.console import Console
 from rich.progress import Progress, track
 
 from hpa_cells import __version__
@@ -29,6 +28,7 @@ from hpa_cells.cells import (
 )
 from hpa_cells.fields import FieldSource, read_field
 from hpa_cells.segmentation import Segmenter
+from hpa_cells.shown import bar_console
 from hpa_cells.training.crop_store import ShardPaths, open_store, write_shard
 from hpa_cells.training.field_store import CellStore, open_field_store, write_field_shard
 from hpa_cells.types import CellCrops, Field, FieldView
@@ -169,7 +169,7 @@ def cut_fields(folder: Path, sources: Sequence[FieldSource], settings: CuttingSe
 
 def _run(jobs: list[_Job], workers: int) -> Iterator[str]:
     """Cut the shards; yields a line for each broken field."""
-    console = Console(stderr=True, force_jupyter=False)
+    console = bar_console()
     title = "Cutting cells" if jobs[0].settings.finds_cells else "Cutting squares"
     if workers <= 1:
         for job in track(jobs, title, console=console):

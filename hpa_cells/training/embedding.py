@@ -20,13 +20,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.progress import track
 from torch import nn
 
 from hpa_cells import __version__
 from hpa_cells.atomic import replaced_on_success
 from hpa_cells.models import CellClassifier, model_input
+from hpa_cells.shown import bar_console
 from hpa_cells.training.data import BagData, LabelledCells
 from hpa_cells.training.embedding_store import EmbeddingStore
 from hpa_cells.training.field_store import FieldStore
@@ -91,7 +91,7 @@ def embed_fields(
     folder = folder / _name_of_network(classifier)
     means, sizes, files = [], [len(rows) for rows in cells.rows_of_field], []
     starts = range(0, len(cells.field_ids), _FIELDS_PER_FILE)
-    for start in track(starts, "Embedding cells", console=Console(stderr=True, force_jupyter=False)):
+    for start in track(starts, "Embedding cells", console=bar_console()):
         own = slice(start, start + _FIELDS_PER_FILE)
         images = [_read(cells, rows) for rows in cells.rows_of_field[own]]
         path = folder / f"{_name_of_pixels(images)}.npy"

@@ -20,12 +20,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.progress import track
 from scipy.special import expit
 
 from hpa_cells.classes import ClassSet
 from hpa_cells.metrics import average_precision_per_class
+from hpa_cells.shown import bar_console
 from hpa_cells.training.logistic import CLASS_WEIGHTS, GridPoint, LogisticFits, Standard, has_both
 
 __all__ = ["FittedHeads", "OneVsRestSettings", "fit_one_vs_rest"]
@@ -191,7 +191,7 @@ def _score_out_of_fold(
     num_classes = labels.shape[1]
     logits = np.zeros((len(fits.grid), *labels.shape))
     is_scored = np.zeros_like(labels)
-    console = Console(stderr=True, force_jupyter=False)
+    console = bar_console()
     steps = list(product(np.unique(folds), range(num_classes)))
     for fold, steps_of_fold in groupby(
         track(steps, "Choosing strengths", console=console), key=lambda step: step[0]

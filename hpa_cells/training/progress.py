@@ -6,7 +6,6 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -16,6 +15,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from typing_extensions import override
+
+from hpa_cells.shown import bar_console
 
 __all__ = ["TrainingProgress"]
 
@@ -40,7 +41,7 @@ class TrainingProgress(ProgressBar):
             TimeRemainingColumn(),
             TextColumn("{task.description}"),
         )
-        self._progress = Progress(*columns, console=Console(stderr=True, force_jupyter=False))
+        self._progress = Progress(*columns, console=bar_console())
         self._task = self._progress.add_task("", total=None)
         self._loss = self._last = self._best = float("nan")
 
