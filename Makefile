@@ -29,10 +29,10 @@ lint: install
 types: install
 	$(BIN)/mypy
 
-# Any warning is an error, unless it is told to be --quiet, and so is an error in a notebook: all are run. Bars show their last
-# state only; Material does not tell of its successor on each build.
+# Any warning is an error, unless it is told to be --quiet, and so is an error in a notebook: all are run. Material does not
+# tell of its successor on each build.
 docs: install
-	FORCE_COLOR= NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 check: lint types docs test
 
