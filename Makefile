@@ -66,4 +66,4 @@ lock:
 		--generate-hashes --custom-compile-command "make lock" -o requirements.lock
 
 clean:
-	rm -rf .venv .uv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .uv .cache dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-__all__ = ["CLASS_SETS", "ClassSet", "Location", "class_map", "get_class_set"]
+__all__ = ["CLASS_SETS", "ClassSet", "Location", "class_map", "get_class_set", "rgb_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,3 +186,15 @@ def class_map(source: ClassSet, target: ClassSet) -> tuple[int | None, ...]:
     merged = {"hpa2021": _MERGED_IN_HPA2021, "subcell": _MERGED_IN_SUBCELL}.get(target.name, {})
     keys = [key if key in target.keys else merged.get(key) for key in source.keys]
     return tuple(None if key is None else target.index(key) for key in keys)
+
+
+def rgb_of(color: str) -> tuple[int, int, int]:
+    """Red, green and blue, 0 to 255 each, of ``#rrggbb``.
+
+    Examples
+    --------
+    >>> rgb_of("#f58518")
+    (245, 133, 24)
+    """
+    red, green, blue = bytes.fromhex(color.removeprefix("#"))
+    return red, green, blue

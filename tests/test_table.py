@@ -108,6 +108,20 @@ def test_fields_without_cells(tmp_path: Path, shard_fields: int) -> None:
     assert table.cells[Column.CELL_ID].dtype == np.int32
 
 
+def test_one_field_alone(tmp_path: Path) -> None:
+    write(tmp_path, {"a": [2, 5], "b": [], "c": [1]})
+    table = read_table(tmp_path)
+    alone = table.of_field("a")
+    assert alone.cells[[Column.FIELD_ID, Column.CELL_ID]].to_numpy().tolist() == [["a", 2], ["a", 5]]
+    assert alone.fields[Column.FIELD_ID].tolist() == ["a"]
+    assert alone.provenance == table.provenance
+    assert (len(table.of_field("b").cells), len(table.of_field("c").cells)) == (0, 1)
+    with pytest.raises(
+        ValueError, match=r"Field d is not in the table: give one of its 3 fields, such as a, b, c"
+    ):
+        table.of_field("d")
+
+
 def test_a_run_of_empty_fields_only(tmp_path: Path) -> None:
     write(tmp_path, {"a": [], "b": []})
     table = read_table(tmp_path)

@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 
 from hpa_cells.types import Field
 
-__all__ = ["channel_range", "intensity_tables", "look_up", "normalise_field"]
+__all__ = ["NORMALISATION_QUANTILES", "channel_range", "intensity_tables", "look_up", "normalise_field"]
 
 # The 1st percentile is background in all but the fullest fields. A thousandth of a field is about 27 um2: the
 # spots of a few centrosomes may saturate, but a speck of dust does not set the scale.
-_BACKGROUND_QUANTILE = 0.01
-_BRIGHT_QUANTILE = 0.999
+NORMALISATION_QUANTILES = (0.01, 0.999)
 # Least distance between background and bright end, in levels of an 8-bit image.
 _FLOOR_LEVELS = 32
 # Every fourth row and column is enough for a quantile of a field this large.
@@ -76,9 +75,7 @@ def channel_range(plane: NDArray[np.uint8] | NDArray[np.uint16], max_value: int)
     counts = cv2.calcHist([sample], [0], None, [max_value + 1], [0, max_value + 1])
     cumulative = np.cumsum(counts.ravel(), dtype=np.float64)
     # Order statistics, not interpolated: numbers stay whole until the one division, so 8 and 16 bit agree.
-    background, bright = np.searchsorted(
-        cumulative, np.array([_BACKGROUND_QUANTILE, _BRIGHT_QUANTILE]) * cumulative[-1]
-    )
+    background, bright = np.searchsorted(cumulative, np.array(NORMALISATION_QUANTILES) * cumulative[-1])
     return int(background), int(background) + max(
         int(bright - background), _FLOOR_LEVELS * (max_value // 255)
     )

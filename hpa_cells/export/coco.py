@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from hpa_cells import __version__
 from hpa_cells.atomic import replaced_on_success
 from hpa_cells.classes import ClassSet
+from hpa_cells.export.json_values import compact_json
 from hpa_cells.table import CellTable, Column
 
 __all__ = ["CocoFormat", "coco_categories", "coco_image_id", "write_coco"]
@@ -124,12 +124,12 @@ def write_coco(
     ):
         if not results:
             parts = {"info": about, "images": images, "categories": coco_categories(table.class_set)}
-            file.write(_json(parts)[:-1])
+            file.write(compact_json(parts)[:-1])
             file.write(',"annotations":')
         file.write("[")
         for number, annotation in enumerate(_annotations(table, probabilities, chosen)):
             file.write(",\n" if number else "\n")
-            file.write(_json(annotation))
+            file.write(compact_json(annotation))
         file.write("\n]\n" if results else "\n]}\n")
 
 
@@ -185,7 +185,3 @@ def _annotations(
         for class_index, text in zip(classes.tolist(), texts, strict=True):
             number += 1
             yield {"id": number, "category_id": class_index + 1, "score": float(text)} | shared
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))

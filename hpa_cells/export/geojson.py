@@ -13,7 +13,8 @@ from typing import Any, ClassVar, TextIO
 
 from hpa_cells import __version__
 from hpa_cells.atomic import replaced_on_success
-from hpa_cells.export.geojson_features import Classification, features_of, json_text
+from hpa_cells.export.geojson_features import Classification, features_of
+from hpa_cells.export.json_values import compact_json
 from hpa_cells.fields.ids import check_field_id
 from hpa_cells.table import CellTable, Column
 
@@ -150,7 +151,7 @@ def _text_file(path: Path) -> Iterator[TextIO]:
 
 def _write_collection(file: TextIO, about: dict[str, Any], features: Iterator[str]) -> None:
     """Write a feature a line."""
-    file.write(f'{{"type":"FeatureCollection","{OWN_MEMBER}":{json_text(about)},"features":[')
+    file.write(f'{{"type":"FeatureCollection","{OWN_MEMBER}":{compact_json(about)},"features":[')
     for number, feature in enumerate(features):
         file.write(",\n" if number else "\n")
         file.write(feature)

@@ -11,7 +11,6 @@ References
 
 from __future__ import annotations
 
-import json
 import math
 import uuid
 from collections.abc import Iterator
@@ -22,11 +21,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hpa_cells.classes import ClassSet
+from hpa_cells.classes import ClassSet, rgb_of
+from hpa_cells.export.json_values import compact_json
 from hpa_cells.masks import Polygon, simplified, trace_masks
 from hpa_cells.table import Column
 
-__all__ = ["MEASUREMENTS", "Classification", "cell_uuid", "features_of", "json_text"]
+__all__ = ["MEASUREMENTS", "Classification", "cell_uuid", "features_of"]
 
 # Of a cell, beside its probabilities; QuPath lists them under these names.
 MEASUREMENTS = (
@@ -65,8 +65,7 @@ class Classification:
         if not is_given.any():
             return None
         best = int(np.argmax(np.where(is_given, probabilities, -1)))
-        color = class_set.colors[best]
-        rgb = [int(color[start : start + 2], 16) for start in (1, 3, 5)]
+        rgb = rgb_of(class_set.colors[best])
         names = [class_set.names[index] for index in np.flatnonzero(is_given)]
         if self.all_classes and len(names) > 1:
             return {"names": names, "color": rgb}
@@ -126,13 +125,8 @@ def features_of(
             beside = "" if nucleus is None else f',"nucleusGeometry":{nucleus}'
             yield (
                 f'{{"type":"Feature","id":"{cell_uuid(field_id, cell_id)}","geometry":{outline}{beside},'
-                f'"properties":{json_text(properties)}}}'
+                f'"properties":{compact_json(properties)}}}'
             )
-
-
-def json_text(value: dict[str, Any]) -> str:
-    """JSON in ASCII: QuPath reads a file in the encoding of its machine."""
-    return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
 
 
 def _geometries(rles: pd.Series[Any], size: tuple[int, int], tolerance_px: float) -> list[str | None]:

@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hpa_cells.atomic import replaced_on_success
-from hpa_cells.cells import normalise_field
+from hpa_cells.cells import NORMALISATION_QUANTILES, cut_square, normalise_field
 from hpa_cells.export.anndata_table import AnnDataKey, to_anndata
 from hpa_cells.export.channels import CHANNEL_NAMES
 from hpa_cells.export.extra import import_extra, quiet
@@ -37,8 +37,6 @@ _MASKS: Final = ("seg_all_nucleus", "seg_all_cytosol")
 _DTYPE: Final = np.float16
 # Sides that networks take well.
 _SIDE_STEP_PX: Final = 8
-# By which `normalise_field` scales a channel of a field.
-_NORMALIZATION_RANGE: Final = (0.01, 0.999)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,8 +144,8 @@ def _described(table: CellTable, size_px: int) -> Any:
     obs = cells.obs.join(table.cells[Column.probabilities(table.class_set)].set_axis(cells.obs_names))
     obs.insert(0, _CELL_ID, table.cells[Column.CELL_ID].to_numpy(np.uint64))
     about = _image_attributes(len(cells), size_px) | {
-        "normalization_range_lower": _NORMALIZATION_RANGE[0],
-        "normalization_range_upper": _NORMALIZATION_RANGE[1],
+        "normalization_range_lower": NORMALISATION_QUANTILES[0],
+        "normalization_range_upper": NORMALISATION_QUANTILES[1],
         "channel_names": np.array(names),
         "channel_mapping": np.array(kinds),
     }
@@ -192,7 +190,7 @@ def _empty_images(file: Any, num_cells: int, size_px: int) -> Any:
         | {
             "encoding-type": "array",
             "encoding-version": "0.2.0",
-            "normalization_range": _NORMALIZATION_RANGE,
+            "normalization_range": NORMALISATION_QUANTILES,
             "channel_names": np.array([each.encode() for each in names]),
             "channel_mapping": np.array([each.encode() for each in kinds]),
         }
@@ -204,41 +202,17 @@ def _crops(
     opened: FieldWithCells, *, size_px: int, shrink: int, masked: bool
 ) -> Iterator[NDArray[np.float16]]:
     """For each cell (6, S, S) float16 in [0, 1], by the rows of the field."""
-    channels = normalise_field(opened.field)
+    channels = normalise_field(opened.field).transpose(1, 2, 0)
+    side_px = size_px * shrink
     box = [Column.BBOX_X_PX, Column.BBOX_Y_PX, Column.BBOX_WIDTH_PX, Column.BBOX_HEIGHT_PX]
     for cell_id, x, y, width, height in opened.cells[[Column.CELL_ID, *box]].itertuples(
         index=False, name=None
     ):
-        window = _Window(
-            top=y + height // 2 - size_px * shrink // 2,
-            left=x + width // 2 - size_px * shrink // 2,
-            side_px=size_px * shrink,
-        )
-        cell = window.cut(opened.segmentation.cells) == cell_id
-        nucleus = window.cut(opened.segmentation.nuclei) == cell_id
-        seen = window.cut(channels) * cell if masked else window.cut(channels)
+        corner = (x + width // 2 - side_px // 2, y + height // 2 - side_px // 2)
+        cell = cut_square(opened.segmentation.cells, corner, side_px) == cell_id
+        nucleus = cut_square(opened.segmentation.nuclei, corner, side_px) == cell_id
+        seen = cut_square(channels, corner, side_px).transpose(2, 0, 1)
+        seen = seen * cell if masked else seen
         stack = np.concatenate([np.stack([nucleus, cell]).astype(np.float32), seen.astype(np.float32) / 255])
         blocks = stack.reshape(len(stack), size_px, shrink, size_px, shrink)
         yield blocks.mean(axis=(2, 4)).astype(_DTYPE)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Window:
-    """A square in a field, which may reach beyond its edges."""
-
-    top: int
-    left: int
-    side_px: int
-
-    def cut(self, image: NDArray[Any]) -> NDArray[Any]:
-        """(..., S, S) of (..., H, W); 0 beyond the edges."""
-        height, width = image.shape[-2:]
-        cut = np.zeros((*image.shape[:-2], self.side_px, self.side_px), dtype=image.dtype)
-        rows = slice(max(0, self.top), min(height, self.top + self.side_px))
-        columns = slice(max(0, self.left), min(width, self.left + self.side_px))
-        cut[
-            ...,
-            rows.start - self.top : rows.stop - self.top,
-            columns.start - self.left : columns.stop - self.left,
-        ] = image[..., rows, columns]
-        return cut

@@ -1,4 +1,4 @@
-"""Values out of JSON of strangers, each checked where it is taken; an error names the place."""
+"""JSON as the exports write it, and values out of that of strangers, checked where they are taken."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from hpa_cells.limits import MAX_FILE_BYTES, unpacked_limit
 
-__all__ = ["JsonObject", "read_json"]
+__all__ = ["JsonObject", "compact_json", "read_json"]
 
 _SHOWN_CHARACTERS = 40
 
@@ -71,6 +71,17 @@ class JsonObject:
             if not isinstance(each, dict):
                 raise ValueError(f"{place} is no object: leave it out.")
             yield JsonObject(each, place)
+
+
+def compact_json(value: object) -> str:
+    """JSON without spaces, in ASCII: QuPath reads a file in the encoding of its machine.
+
+    Raises
+    ------
+    ValueError
+        If a number is not finite, which JSON does not know.
+    """
+    return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
 
 
 def read_json(path: Path) -> JsonObject:

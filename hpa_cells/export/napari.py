@@ -18,13 +18,12 @@ With napari installed::
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 import pandas as pd
 from numpy.typing import NDArray
 
-from hpa_cells.classes import ClassSet
+from hpa_cells.classes import ClassSet, rgb_of
 from hpa_cells.export.cell_features import cell_colors, cell_features
 from hpa_cells.export.channels import shown_channels
 from hpa_cells.export.pixels import open_fields
@@ -67,18 +66,7 @@ def layers(table: CellTable, sources: Sequence[FieldSource], field_id: str) -> l
     ValueError
         If the table or `sources` lack the field, or it cannot be opened.
     """
-    is_wanted = table.fields[Column.FIELD_ID] == field_id
-    if not is_wanted.any():
-        raise ValueError(
-            f"Field {field_id} is not in the table: give one of its {len(is_wanted)} fields, such as "
-            f"{', '.join(table.fields[Column.FIELD_ID].head(3))}."
-        )
-    alone = replace(
-        table,
-        fields=table.fields[is_wanted],
-        cells=table.cells[table.cells[Column.FIELD_ID] == field_id].reset_index(drop=True),
-    )
-    (opened,) = open_fields(alone, sources)
+    (opened,) = open_fields(table.of_field(field_id), sources)
     field, segmentation = opened.field, opened.segmentation
     common = {"scale": (field.pixel_size_um, field.pixel_size_um), "units": (_UNIT, _UNIT)}
     images: list[LayerData] = [
@@ -118,5 +106,5 @@ def _look(cells: pd.DataFrame, class_set: ClassSet) -> dict[str, Any]:
     features = pd.concat([pd.DataFrame({_INDEX: [0]}), features], ignore_index=True)
     colors: dict[int | None, tuple[float, ...]] = {None: _NO_COLOR, 0: _NO_COLOR}
     for cell_id, color in cell_colors(cells, class_set).items():
-        colors[cell_id] = (*(each / 255 for each in bytes.fromhex(color.removeprefix("#"))), 1.0)
+        colors[cell_id] = (*(each / 255 for each in rgb_of(color)), 1.0)
     return {"features": features, "colormap": colors, "opacity": 0.4}

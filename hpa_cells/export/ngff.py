@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 __all__ = [
     "IMAGE_AXES",
     "LABEL_AXES",
+    "ZARR_MARKS",
     "Pyramid",
     "image_pyramid",
     "label_pyramid",
@@ -33,6 +34,8 @@ _UM: Final = "micrometer"
 
 IMAGE_AXES: Final = ("c", "y", "x")
 LABEL_AXES: Final = ("y", "x")
+# A folder of Zarr has one of these.
+ZARR_MARKS: Final = ("zarr.json", ".zgroup")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,8 +12,9 @@ import tifffile
 from numpy.typing import NDArray
 
 from hpa_cells.atomic import replaced_on_success
+from hpa_cells.classes import rgb_of
 from hpa_cells.export.channels import shown_channels
-from hpa_cells.export.pixels import FieldWithCells
+from hpa_cells.export.pixels import LABEL_KINDS, FieldWithCells
 from hpa_cells.table import CellTable
 
 __all__ = ["OmeTiffFormat", "write_ome_tiff"]
@@ -71,7 +72,7 @@ def write_ome_tiff(opened: FieldWithCells, folder: Path, *, labels: bool = True)
         pixel_size_um=field.pixel_size_um,
         metadata={"axes": "CYX", "Name": field.field_id, "Channel": channels},
     )
-    for kind in ("cells", "nuclei") if labels else ():
+    for kind in LABEL_KINDS if labels else ():
         ids: NDArray[np.int32] = getattr(opened.segmentation, kind)
         fits = ids.max(initial=0) <= np.iinfo(np.uint16).max
         _write(
@@ -107,4 +108,4 @@ def _signed_rgba(color: str) -> int:
     >>> _signed_rgba("#ffff00"), _signed_rgba("#0000ff")
     (-65281, 65535)
     """
-    return int.from_bytes(bytes.fromhex(color.removeprefix("#")) + b"\xff", "big", signed=True)
+    return int.from_bytes(bytes((*rgb_of(color), 255)), "big", signed=True)

@@ -11,12 +11,12 @@ from typing import Any, ClassVar, Final
 import pandas as pd
 
 from hpa_cells.atomic import folder_replaced_on_success
-from hpa_cells.classes import ClassSet
+from hpa_cells.classes import ClassSet, rgb_of
 from hpa_cells.export.cell_features import cell_colors, cell_features
 from hpa_cells.export.channels import shown_channels
 from hpa_cells.export.extra import import_extra, quiet
-from hpa_cells.export.ngff import Pyramid, image_pyramid, label_pyramid, multiscale, write_pyramid
-from hpa_cells.export.pixels import FieldWithCells
+from hpa_cells.export.ngff import ZARR_MARKS, Pyramid, image_pyramid, label_pyramid, multiscale, write_pyramid
+from hpa_cells.export.pixels import LABEL_KINDS, FieldWithCells
 from hpa_cells.table import CellTable, Column
 from hpa_cells.types import Field
 
@@ -25,9 +25,6 @@ __all__ = ["OmeZarrFormat", "write_ome_zarr"]
 _FORMAT: Final = "format=ome_zarr"
 # Version of OME-NGFF -> version of Zarr.
 _ZARR_VERSIONS: Final = {"0.4": 2, "0.5": 3}
-# A folder of Zarr has one of these.
-_MARKS: Final = ("zarr.json", ".zgroup")
-_KINDS: Final = ("cells", "nuclei")
 _PROVENANCE: Final = "hpa_cells"
 
 
@@ -91,15 +88,15 @@ def write_ome_zarr(
     zarr = import_extra("zarr", wanted_by=_FORMAT)
     field = opened.field
     path = folder / f"{field.field_id}.ome.zarr"
-    with folder_replaced_on_success(path, marks=_MARKS) as temporary, quiet():
+    with folder_replaced_on_success(path, marks=ZARR_MARKS) as temporary, quiet():
         root = zarr.open_group(str(temporary), mode="w", zarr_format=_ZARR_VERSIONS[version])
         shown = shown_channels(field)
         pyramid = image_pyramid(field.image[[each.channel for each in shown]], scales=scales)
         _write_image(root, pyramid, field, field.field_id, version, {"omero": _omero(field)})
         root.attrs[_PROVENANCE] = json.loads(json.dumps(asdict(table.provenance)))
         labels = root.create_group("labels")
-        _describe(labels, {"labels": list(_KINDS)}, version)
-        for kind in _KINDS:
+        _describe(labels, {"labels": list(LABEL_KINDS)}, version)
+        for kind in LABEL_KINDS:
             pyramid = label_pyramid(getattr(opened.segmentation, kind), scales=scales)
             cells = (
                 opened.cells if kind == "cells" else opened.cells[opened.cells[Column.NUCLEUS_RLE].notna()]
@@ -152,7 +149,7 @@ def _omero(field: Field) -> dict[str, Any]:
 def _image_label(cells: pd.DataFrame, class_set: ClassSet) -> dict[str, Any]:
     """Colour and numbers of each cell."""
     colors = [
-        {"label-value": cell_id, "rgba": [*bytes.fromhex(color.removeprefix("#")), 255]}
+        {"label-value": cell_id, "rgba": [*rgb_of(color), 255]}
         for cell_id, color in cell_colors(cells, class_set).items()
     ]
     # As JSON, which knows no NaN: a number that is not known is null.

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Final, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hpa_cells.fields import FieldSource, read_field
+from hpa_cells.fields import FieldSource, read_field_as, sources_of_table
 from hpa_cells.masks import paint_labels
 from hpa_cells.table import CellTable, Column
 from hpa_cells.types import Field, Segmentation
 
-__all__ = ["FieldWithCells", "PixelFormat", "open_fields"]
+__all__ = ["LABEL_KINDS", "FieldWithCells", "PixelFormat", "open_fields"]
 
 log = logging.getLogger(__name__)
 
+# The label images of a field, as `Segmentation` and the files call them.
+LABEL_KINDS: Final = ("cells", "nuclei")
 _NUM_SHOWN = 5
 
 
@@ -91,16 +92,8 @@ def open_fields(
         If fields of the table are not among `sources` (at once), or one cannot be read, has another size than in the
         table, or has masks that a label image cannot hold (when it is its turn).
     """
-    by_id = {source.field_id: source for source in sources}
-    field_ids = table.fields[Column.FIELD_ID].tolist()
-    missing = [field_id for field_id in field_ids if field_id not in by_id]
-    if missing:
-        shown = ", ".join(missing[:_NUM_SHOWN]) + (", ..." if len(missing) > _NUM_SHOWN else "")
-        raise ValueError(
-            f"{len(missing)} of the table's {len(field_ids)} fields are not among the {len(by_id)} fields given "
-            f"({shown}): give the fields the table was made from."
-        )
-    return _opened(table, by_id, track(field_ids))
+    by_id = sources_of_table(table, sources)
+    return _opened(table, by_id, track(list(by_id)))
 
 
 def _opened(
@@ -113,20 +106,8 @@ def _opened(
         height_px, width_px, pixel_size_um = known[field_id]
         cells = table.cells.iloc[positions.get(field_id, [])]
         shape = (int(height_px), int(width_px))
-        field = _read(sources[field_id], shape=shape, pixel_size_um=float(pixel_size_um))
+        field = read_field_as(sources[field_id], shape=shape, pixel_size_um=float(pixel_size_um))
         yield FieldWithCells(field=field, segmentation=_segmentation(field, cells), cells=cells)
-
-
-def _read(source: FieldSource, *, shape: tuple[int, int], pixel_size_um: float) -> Field:
-    """The field, with the pixel size of the table where it has one."""
-    is_known = math.isfinite(pixel_size_um)
-    field = read_field(source, pixel_size_um=pixel_size_um if is_known else None)
-    if (field.height_px, field.width_px) != shape:
-        raise ValueError(
-            f"Field {field.field_id} has {field.height_px} x {field.width_px} px (height x width), in the table "
-            f"{shape[0]} x {shape[1]}: give the fields the table was made from."
-        )
-    return replace(field, pixel_size_um=pixel_size_um) if is_known else field
 
 
 def _segmentation(field: Field, cells: pd.DataFrame) -> Segmentation:

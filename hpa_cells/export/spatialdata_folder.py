@@ -16,19 +16,16 @@ from hpa_cells.export.anndata_table import AnnDataKey, to_anndata
 from hpa_cells.export.channels import shown_channels
 from hpa_cells.export.element_names import element_names
 from hpa_cells.export.extra import import_extra, quiet
-from hpa_cells.export.ngff import Pyramid, image_pyramid, label_pyramid, multiscale, write_pyramid
-from hpa_cells.export.pixels import FieldWithCells
+from hpa_cells.export.ngff import ZARR_MARKS, Pyramid, image_pyramid, label_pyramid, multiscale, write_pyramid
+from hpa_cells.export.pixels import LABEL_KINDS, FieldWithCells
 from hpa_cells.table import CellTable, Column
 
 __all__ = ["SpatialDataFormat", "write_spatialdata"]
 
 _FORMAT: Final = "format=spatialdata"
-# A folder of Zarr has one of these.
-_MARKS: Final = ("zarr.json", ".zgroup")
 _TABLE: Final = "cells"
 _REGION: Final = "region"
-_CELLS: Final = "cells"
-_KINDS: Final = (_CELLS, "nuclei")
+_CELLS: Final = LABEL_KINDS[0]
 # The format of spatialdata for images in Zarr 3, since its version 0.5; what NGFF has for its coordinate systems is not
 # final, thus the name.
 _RASTER_VERSION: Final = "0.3"
@@ -97,7 +94,7 @@ def write_spatialdata(
         AnnDataKey.UNIT: "um",
         "elements": [{Column.FIELD_ID: field_id, "name": name} for field_id, name in names.items()],
     }
-    with folder_replaced_on_success(path, marks=_MARKS) as temporary, quiet():
+    with folder_replaced_on_success(path, marks=ZARR_MARKS) as temporary, quiet():
         import zarr
         from spatialdata import SpatialData
 
@@ -108,7 +105,7 @@ def write_spatialdata(
         for each in fields:
             _write_field(each, names[each.field.field_id], images=images, labels=labels, scales=scales)
         labels.attrs["ome"] = {
-            "labels": [_labels_of(name, kind) for name in names.values() for kind in _KINDS]
+            "labels": [_labels_of(name, kind) for name in names.values() for kind in LABEL_KINDS]
         }
         with warnings.catch_warnings():
             # They are there, but on disk.
@@ -126,7 +123,7 @@ def _write_field(opened: FieldWithCells, name: str, *, images: Any, labels: Any,
     group = images.create_group(f"{name}_image")
     channels = {"omero": {"channels": [{"label": each.name} for each in shown]}}
     _write_element(group, image_pyramid(pixels, scales=scales), name, field.pixel_size_um, channels)
-    for kind in _KINDS:
+    for kind in LABEL_KINDS:
         pyramid = label_pyramid(getattr(opened.segmentation, kind), scales=scales)
         group = labels.create_group(_labels_of(name, kind))
         _write_element(group, pyramid, name, field.pixel_size_um, {"image-label": {"version": "0.5"}})

@@ -6,6 +6,7 @@ from hpa_cells.fields.ids import check_field_id
 from hpa_cells.fields.label_layouts import LabelFile, as_label_file
 from hpa_cells.fields.labels import LabelTable, read_label_table, write_label_table
 from hpa_cells.fields.matching import match_labels, merge_label_tables
+from hpa_cells.fields.of_table import read_field_as, sources_of_table
 from hpa_cells.fields.read import read_colors, read_field
 from hpa_cells.fields.source import FieldSource, ImageFile
 from hpa_cells.fields.write import write_field
@@ -24,8 +25,10 @@ __all__ = [
     "merge_label_tables",
     "read_colors",
     "read_field",
+    "read_field_as",
     "read_label_table",
     "scan_fields",
+    "sources_of_table",
     "write_field",
     "write_label_table",
 ]

@@ -10,16 +10,14 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from hpa_cells.classes import ClassSet
 from hpa_cells.fields import FieldSource
 from hpa_cells.figures import INK, new_figure
-from hpa_cells.report.colors import short_name
 from hpa_cells.report.drawing import open_field
 from hpa_cells.report.montage import cell_tile
 from hpa_cells.report.settings import ReportSettings
+from hpa_cells.report.tiles import most_probable_words
 from hpa_cells.table import CellTable, Column
 
 if TYPE_CHECKING:
@@ -65,10 +63,16 @@ def plot_gallery(
         )
     rows = cells if cell_ids is None else cells.loc[list(cell_ids)]
     tiles = [cell_tile(opened.channels, opened.labels, row, side_px=_TILE_PX) for _, row in rows.iterrows()]
+    probabilities = rows[Column.probabilities(table.class_set)].to_numpy(dtype=np.float32)
     words = [
-        f"{cell_id}{', cut by the edge' if is_cut else ''}\n{named}"
-        for cell_id, is_cut, named in zip(
-            rows[Column.CELL_ID], rows[Column.TOUCHES_BORDER], _named(rows, table.class_set), strict=True
+        "\n".join(
+            [
+                f"{cell_id}{', cut by the edge' if is_cut else ''}",
+                *most_probable_words(of_cell, table.class_set, num=_NUM_NAMED),
+            ]
+        )
+        for cell_id, is_cut, of_cell in zip(
+            rows[Column.CELL_ID], rows[Column.TOUCHES_BORDER], probabilities, strict=True
         )
     ]
     return _grid(tiles, words, num_columns, f"Cells of {source.field_id}")
@@ -168,19 +172,6 @@ def _grid(tiles: Sequence[NDArray[np.uint8]], words: Sequence[str], num_columns:
 
 def _shortened(line: str) -> str:
     return line if len(line) <= _LINE_LETTERS else f"{line[: _LINE_LETTERS - 1]}…"
-
-
-def _named(rows: pd.DataFrame, class_set: ClassSet) -> list[str]:
-    """For each cell its most probable classes, one a line."""
-    probabilities = rows[Column.probabilities(class_set)].to_numpy(dtype=np.float32)
-    return [
-        "\n".join(
-            f"{each[index]:.2f} {short_name(class_set.keys[index])}"
-            for index in np.argsort(-each, kind="stable")[:_NUM_NAMED]
-            if np.isfinite(each[index])
-        )
-        for each in probabilities
-    ]
 
 
 def _ids(cell_ids: Sequence[int]) -> str:

@@ -6,7 +6,7 @@ import colorsys
 from functools import cache
 from typing import TypeAlias
 
-from hpa_cells.classes import CLASS_SETS
+from hpa_cells.classes import CLASS_SETS, rgb_of
 
 __all__ = ["Rgb", "color_on_dark", "hex_color", "lightened", "short_name"]
 
@@ -25,7 +25,7 @@ def color_on_dark(color: str) -> Rgb:
     >>> color_on_dark("#f58518"), color_on_dark("#000000")
     ((247, 157, 69), (158, 158, 158))
     """
-    hue, lightness, saturation = colorsys.rgb_to_hls(*(int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)))
+    hue, lightness, saturation = colorsys.rgb_to_hls(*(value / 255 for value in rgb_of(color)))
     red, green, blue = colorsys.hls_to_rgb(hue, max(lightness, _LEAST_LIGHTNESS), saturation)
     return round(255 * red), round(255 * green), round(255 * blue)
 

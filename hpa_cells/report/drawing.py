@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hpa_cells.cells import normalise_field
-from hpa_cells.fields import FieldSource, read_field
+from hpa_cells.fields import FieldSource, read_field_as
 from hpa_cells.report.marks import CellMark, cell_marks, label_image
 from hpa_cells.report.pictures import channel_uris, flat_outline, thumbnail_uri
 from hpa_cells.report.settings import ReportSettings
@@ -30,17 +31,20 @@ class OpenField:
     channels
         (4, H, W) uint8, stretched.
     cells
-        Its rows of ``table.cells``, with their index.
+        Its rows of ``table.cells``.
     labels
         (H, W) int32, its label image.
     marks
         What is drawn over it, one a cell.
+    pixel_size_um
+        Side of a pixel; None where the table does not know it.
     """
 
     channels: NDArray[np.uint8]
     cells: pd.DataFrame
     labels: NDArray[np.int32]
     marks: list[CellMark]
+    pixel_size_um: float | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,24 +81,18 @@ def open_field(table: CellTable, source: FieldSource, settings: ReportSettings) 
     OSError, ValueError
         If a file cannot be read, or the table lacks the field or has it in another size.
     """
-    rows = table.fields.loc[table.fields[Column.FIELD_ID] == source.field_id]
-    if rows.empty:
-        raise ValueError(f"Field {source.field_id} is not in the table: give a field that it was made from.")
-    row = rows.iloc[0]
-    field = read_field(source, pixel_size_um=float(row[Column.PIXEL_SIZE_UM]))
-    expected = (int(row[Column.HEIGHT_PX]), int(row[Column.WIDTH_PX]))
-    if (field.height_px, field.width_px) != expected:
-        raise ValueError(
-            f"Field {field.field_id} has {field.height_px} x {field.width_px} px (height x width), in the "
-            f"table {expected[0]} x {expected[1]}: give the fields the table was made from."
-        )
-    cells = table.cells[table.cells[Column.FIELD_ID] == field.field_id]
-    labels = label_image(cells, *expected)
+    alone = table.of_field(source.field_id)
+    row = alone.fields.iloc[0]
+    shape = (int(row[Column.HEIGHT_PX]), int(row[Column.WIDTH_PX]))
+    pixel_size_um = float(row[Column.PIXEL_SIZE_UM])
+    field = read_field_as(source, shape=shape, pixel_size_um=pixel_size_um)
+    labels = label_image(alone.cells, *shape)
     return OpenField(
         channels=normalise_field(field),
-        cells=cells,
+        cells=alone.cells,
         labels=labels,
-        marks=cell_marks(cells, labels, table.class_set, threshold=settings.threshold),
+        marks=cell_marks(alone.cells, labels, table.class_set, threshold=settings.threshold),
+        pixel_size_um=pixel_size_um if math.isfinite(pixel_size_um) else None,
     )
 
 

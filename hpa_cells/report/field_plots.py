@@ -18,7 +18,7 @@ from hpa_cells.report.drawing import OpenField, open_field
 from hpa_cells.report.marks import CellMark
 from hpa_cells.report.overlay import draw_over_field
 from hpa_cells.report.settings import ReportSettings
-from hpa_cells.table import CellTable, Column
+from hpa_cells.table import CellTable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,6 +34,8 @@ _WITHOUT_PARTNER: Rgb = (255, 255, 255)
 
 def plot_overlay(table: CellTable, source: FieldSource, *, threshold: float = 0.5) -> Figure:
     """A field in the atlas' colours with the outline, id and classes of every cell, and a scale bar.
+
+    Where the table does not know the size of a pixel, there is no bar.
 
     Parameters
     ----------
@@ -54,7 +56,7 @@ def plot_overlay(table: CellTable, source: FieldSource, *, threshold: float = 0.
     figure = new_figure(_FIELD_INCH, _FIELD_INCH * height / width + 0.6)
     axes = figure.subplots()
     title = f"{source.field_id}: {_number(len(opened.marks), 'cell')}"
-    _draw_field(axes, opened, opened.marks, title, _pixel_size_um(table, source.field_id))
+    _draw_field(axes, opened, opened.marks, title)
     _class_legend(figure, opened.marks, table.class_set)
     return figure
 
@@ -79,7 +81,7 @@ def plot_side_by_side(
     """
     opened = [open_field(table, source, ReportSettings(threshold=threshold)) for table in (left, right)]
     overlaps = overlapping_cells(
-        *(_only(table, source.field_id) for table in (left, right)), iou_threshold=CHALLENGE_IOU
+        *(table.of_field(source.field_id) for table in (left, right)), iou_threshold=CHALLENGE_IOU
     )
     height, width = opened[0].labels.shape
     figure = new_figure(2 * _FIELD_INCH, _FIELD_INCH * height / width + 0.6)
@@ -94,33 +96,24 @@ def plot_side_by_side(
     ]
     for axes, side, marked, name in zip(figure.subplots(1, 2), opened, marks, names, strict=True):
         title = f"{name}: {_number(len(marked), 'cell')}"
-        _draw_field(axes, side, marked, title, _pixel_size_um(left, source.field_id))
+        _draw_field(axes, side, marked, title)
     _class_legend(figure, [mark for side in marks for mark in side], left.class_set)
     figure.suptitle(source.field_id, fontsize=10, color=INK)
     return figure
 
 
-def _only(table: CellTable, field_id: str) -> CellTable:
-    return replace(
-        table,
-        cells=table.cells[table.cells[Column.FIELD_ID] == field_id].reset_index(drop=True),
-        fields=table.fields[table.fields[Column.FIELD_ID] == field_id].reset_index(drop=True),
-    )
-
-
-def _pixel_size_um(table: CellTable, field_id: str) -> float:
-    return float(_only(table, field_id).fields[Column.PIXEL_SIZE_UM].iloc[0])
-
-
-def _draw_field(
-    axes: Axes, opened: OpenField, marks: Sequence[CellMark], title: str, pixel_size_um: float
-) -> None:
+def _draw_field(axes: Axes, opened: OpenField, marks: Sequence[CellMark], title: str) -> None:
     height, width = opened.labels.shape
     axes.imshow(
         draw_over_field(opened.channels, marks), extent=(0, width, height, 0), interpolation="antialiased"
     )
     axes.set_title(title, fontsize=10, loc="left", color=INK)
     axes.set_axis_off()
+    if opened.pixel_size_um is not None:
+        _draw_scale_bar(axes, height, width, opened.pixel_size_um)
+
+
+def _draw_scale_bar(axes: Axes, height: int, width: int, pixel_size_um: float) -> None:
     longest_um = _BAR_SHARE * width * pixel_size_um
     bar_um = max((each for each in _BARS_UM if each <= longest_um), default=longest_um)
     right, bottom = 0.97 * width, height - 0.03 * width

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hpa_cells.cells import cut_square
 from hpa_cells.report.composite import protein_and_references
 from hpa_cells.report.marks import outlines_of
 from hpa_cells.report.overlay import draw_lines
@@ -48,18 +48,20 @@ def cell_tile(
     cell_id = int(row[Column.CELL_ID])
     box_width, box_height = int(row[Column.BBOX_WIDTH_PX]), int(row[Column.BBOX_HEIGHT_PX])
     side = math.ceil(max(box_width, box_height) * (1 + 2 * _MARGIN))
-    left = int(row[Column.BBOX_X_PX]) + (box_width - side) // 2
-    top = int(row[Column.BBOX_Y_PX]) + (box_height - side) // 2
-    cut = np.stack([_square(channel, left, top, side) for channel in channels])
+    corner = (
+        int(row[Column.BBOX_X_PX]) + (box_width - side) // 2,
+        int(row[Column.BBOX_Y_PX]) + (box_height - side) // 2,
+    )
+    cut = cut_square(channels.transpose(1, 2, 0), corner, side).transpose(2, 0, 1)
     picture = protein_and_references(cut)
-    around = _square(labels, left, top, side) != cell_id
+    around = cut_square(labels, corner, side) != cell_id
     picture[around] = (picture[around] * _SURROUNDINGS).astype(np.uint8)
     scale = side_px / side
     # Area averages when shrinking: the spots of a centrosome must not fall between the pixels of the tile.
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     tile = np.asarray(cv2.resize(picture, (side_px, side_px), interpolation=method), dtype=np.uint8)
-    corner = np.array([left, top], dtype=np.float32)
-    draw_lines(tile, [line - corner for line in outlines_of(labels, row)], _OUTLINE, scale=scale, width_px=1)
+    lines = [line - np.array(corner, dtype=np.float32) for line in outlines_of(labels, row)]
+    draw_lines(tile, lines, _OUTLINE, scale=scale, width_px=1)
     return tile
 
 
@@ -84,19 +86,3 @@ def montage(tiles: Sequence[NDArray[np.uint8]], *, num_columns: int) -> NDArray[
         y, x = (step * index for index in divmod(position, num_columns))
         picture[y : y + tile.shape[0], x : x + tile.shape[1]] = tile
     return picture
-
-
-def _square(pixels: NDArray[Any], left: int, top: int, side: int) -> NDArray[Any]:
-    """(side, side) cut of (H, W) pixels, 0 beyond their edge."""
-    height, width = pixels.shape
-    cut = pixels[max(top, 0) : top + side, max(left, 0) : left + side]
-    padded: NDArray[Any] = cv2.copyMakeBorder(
-        cut,
-        max(0, -top),
-        max(0, top + side - height),
-        max(0, -left),
-        max(0, left + side - width),
-        cv2.BORDER_CONSTANT,
-        value=0,
-    )
-    return padded

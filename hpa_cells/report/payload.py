@@ -48,10 +48,11 @@ def run_payload(
 ) -> dict[str, Any]:
     """Classes, and of each field on the page its cells as columns of one entry a cell.
 
-    Probabilities are in thousandths, None where there is none; places in half pixels of the field.
+    Probabilities are in thousandths, places in half pixels of the field; None is what the table does not know.
     """
     rows_of_field = table.cells.groupby(Column.FIELD_ID).indices
-    positions = {field_id: row for row, field_id in enumerate(table.fields[Column.FIELD_ID])}
+    position_of = {field_id: row for row, field_id in enumerate(table.fields[Column.FIELD_ID])}
+    of_cells, of_fields = table.probabilities(), table.field_probabilities()
     return {
         "threshold": threshold,
         "classes": [
@@ -63,10 +64,12 @@ def run_payload(
             for index, location in enumerate(table.class_set.locations)
         ],
         "fields": [
-            _field(
-                table, positions[field_id], np.asarray(rows_of_field.get(field_id, []), dtype=np.intp), known
+            _field(table.fields.iloc[position], of_fields[position], known)
+            | {"cells": _cells(table.cells.iloc[rows], of_cells[rows]) | {"true": _true_classes(rows, known)}}
+            for position, rows in (
+                (position_of[field_id], np.asarray(rows_of_field.get(field_id, []), dtype=np.intp))
+                for field_id in field_ids
             )
-            for field_id in field_ids
         ],
     }
 
@@ -82,19 +85,16 @@ def picture_payload(picture: FieldPicture) -> dict[str, Any]:
 
 
 def _field(
-    table: CellTable, position: int, rows: NDArray[np.intp], known: KnownTruth | None
+    row: pd.Series, probabilities: NDArray[np.floating[Any]], known: KnownTruth | None
 ) -> dict[str, Any]:
-    row = table.fields.iloc[position]
     field_id = str(row[Column.FIELD_ID])
     return {
         "id": field_id,
         "height": int(row[Column.HEIGHT_PX]),
         "width": int(row[Column.WIDTH_PX]),
-        "um": float(row[Column.PIXEL_SIZE_UM]),
-        "p": _thousandths(table.field_probabilities()[position]),
+        "um": _known(row[Column.PIXEL_SIZE_UM]),
+        "p": _thousandths(probabilities),
         "true": None if known is None else known.classes_of_field.get(field_id),
-        "cells": _cells(table.cells.iloc[rows], table.probabilities()[rows])
-        | {"true": _true_classes(rows, known)},
     }
 
 
@@ -102,10 +102,9 @@ def _cells(cells: pd.DataFrame, probabilities: NDArray[np.floating[Any]]) -> dic
     return {
         "id": cells[Column.CELL_ID].tolist(),
         "p": [_thousandths(each) for each in probabilities],
-        "area": [round(float(value), 1) for value in cells[Column.AREA_UM2]],
-        "nucleus": [
-            None if np.isnan(value) else round(float(value), 1) for value in cells[Column.NUCLEUS_AREA_UM2]
-        ],
+        "area": [_known(value, 1) for value in cells[Column.AREA_UM2]],
+        "nucleus": [_known(value, 1) for value in cells[Column.NUCLEUS_AREA_UM2]],
+        "px": cells[Column.AREA_PX].tolist(),
         "border": [int(value) for value in cells[Column.TOUCHES_BORDER]],
         "x": [round(2 * float(value) + 1) for value in cells[Column.CENTROID_X_PX]],
         "y": [round(2 * float(value) + 1) for value in cells[Column.CENTROID_Y_PX]],
@@ -121,6 +120,13 @@ def _true_classes(rows: NDArray[np.intp], known: KnownTruth | None) -> list[list
         return None
     of_rows = [known.classes_of_row.get(int(row)) for row in rows]
     return [None if each is None else sorted(each) for each in of_rows]
+
+
+def _known(value: float, digits: int | None = None) -> float | None:
+    """The number, rounded where `digits` are given; None for NaN, which JSON does not know."""
+    if np.isnan(value):
+        return None
+    return float(value) if digits is None else round(float(value), digits)
 
 
 def _thousandths(probabilities: NDArray[np.floating[Any]]) -> list[int | None]:

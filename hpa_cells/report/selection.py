@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpa_cells.fields import FieldSource
+from hpa_cells.fields import FieldSource, sources_of_table
 from hpa_cells.report.settings import ReportSettings
 from hpa_cells.table import CellTable, Column
 
 __all__ = ["Disagreement", "Selection", "available_fields", "select"]
-
-_NUM_SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,24 +88,9 @@ def select(table: CellTable, sources: Sequence[FieldSource], settings: ReportSet
 def available_fields(
     table: CellTable, sources: Sequence[FieldSource], *, skip_missing: bool
 ) -> dict[str, FieldSource]:
-    """The fields of the table that can be shown, by id, in its order.
-
-    Raises
-    ------
-    ValueError
-        If some are not among `sources`, unless `skip_missing` allows it and at least one is.
-    """
-    by_id = {source.field_id: source for source in sources}
-    field_ids = table.fields[Column.FIELD_ID].tolist()
-    missing = [field_id for field_id in field_ids if field_id not in by_id]
-    if missing and (not skip_missing or len(missing) == len(field_ids)):
-        shown = ", ".join(missing[:_NUM_SHOWN]) + (", ..." if len(missing) > _NUM_SHOWN else "")
-        raise ValueError(
-            f"{len(missing)} of the table's {len(field_ids)} fields are not among the {len(by_id)} fields "
-            f"given ({shown}): give the fields the table was made from, or page.skip_missing=true to show "
-            "the others."
-        )
-    return {field_id: by_id[field_id] for field_id in field_ids if field_id in by_id}
+    """See `sources_of_table`; the error names the setting that lets fields be missing."""
+    way_out = ", or page.skip_missing=true to show the others"
+    return sources_of_table(table, sources, skip_missing=skip_missing, way_out=way_out)
 
 
 def _drawn_fields(field_ids: Sequence[str], settings: ReportSettings) -> list[str]:

@@ -16,7 +16,7 @@ from hpa_cells.report.selection import Selection
 from hpa_cells.report.truth import KnownTruth
 from hpa_cells.table import CellTable, Column
 
-__all__ = ["CellTile", "ClassTiles", "TileMaker", "cell_words"]
+__all__ = ["CellTile", "ClassTiles", "TileMaker", "cell_words", "most_probable_words"]
 
 _NUM_NAMED = 5
 
@@ -74,14 +74,14 @@ class TileMaker:
         What is true of it, or None.
     pictures
         Data URIs by row of ``table.cells``; a cell without one is left out.
-    field_rows
-        Row of ``table.fields`` by field id.
+    of_fields
+        (K,) probabilities of a field as a whole, by its id.
     """
 
     table: CellTable
     known: KnownTruth | None
     pictures: Mapping[int, str]
-    field_rows: Mapping[str, int]
+    of_fields: Mapping[str, NDArray[np.float32]]
 
     @classmethod
     def of(
@@ -92,7 +92,7 @@ class TileMaker:
             table=table,
             known=known,
             pictures={row: data_uri(tile) for row, tile in tiles.items()},
-            field_rows={field_id: row for row, field_id in enumerate(table.fields[Column.FIELD_ID])},
+            of_fields=dict(zip(table.fields[Column.FIELD_ID], table.field_probabilities(), strict=True)),
         )
 
     def of_classes(self, selection: Selection) -> list[ClassTiles]:
@@ -115,7 +115,6 @@ class TileMaker:
     def _tile(self, row: int, class_index: int) -> CellTile:
         cell = self.table.cells.iloc[row]
         field_id, class_set = str(cell[Column.FIELD_ID]), self.table.class_set
-        of_field = self.table.field_probabilities()[self.field_rows[field_id], class_index]
         truth = self.known.words(row, class_set) if self.known else ""
         return CellTile(
             field_id=field_id,
@@ -123,7 +122,7 @@ class TileMaker:
             picture=self.pictures[row],
             class_index=class_index,
             probability=float(cell[Column.probabilities(class_set)[class_index]]),
-            of_field=float(of_field),
+            of_field=float(self.of_fields[field_id][class_index]),
             told=cell_words(cell, class_set, truth),
             is_right=self.known.is_right(row, class_index) if self.known else None,
         )
@@ -133,12 +132,18 @@ def cell_words(row: pd.Series, class_set: ClassSet, truth: str) -> str:
     """What is told of a cell: id, most probable classes, area, whether it is cut, and the truth."""
     probabilities = row[Column.probabilities(class_set)].to_numpy(dtype=np.float32)
     lines = [f"Cell {row[Column.CELL_ID]} of {row[Column.FIELD_ID]}"]
-    lines += [
-        f"{probabilities[index]:.2f}  {short_name(class_set.keys[index])}"
-        for index in np.argsort(-probabilities, kind="stable")[:_NUM_NAMED]
-        if not np.isnan(probabilities[index])
-    ]
-    lines.append(
-        f"{row[Column.AREA_UM2]:,.0f} µm²" + (", cut by the edge" if row[Column.TOUCHES_BORDER] else "")
-    )
+    lines += most_probable_words(probabilities, class_set, num=_NUM_NAMED)
+    area_um2 = float(row[Column.AREA_UM2])
+    area = f"{row[Column.AREA_PX]:,} px" if np.isnan(area_um2) else f"{area_um2:,.0f} µm²"
+    lines.append(area + (", cut by the edge" if row[Column.TOUCHES_BORDER] else ""))
     return "\n".join([*lines, f"Truth: {truth}"] if truth else lines)
+
+
+def most_probable_words(probabilities: NDArray[np.float32], class_set: ClassSet, *, num: int) -> list[str]:
+    """The `num` most probable classes of (K,) probabilities, such as ``0.93 Nucleoli``; without those that are NaN."""
+    ranked = np.argsort(-probabilities, kind="stable")[:num]
+    return [
+        f"{probabilities[index]:.2f} {short_name(class_set.keys[index])}"
+        for index in ranked
+        if np.isfinite(probabilities[index])
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,8 @@ from hpa_cells.table.manifest import check_whole
 from hpa_cells.table.shards import cells_beside, field_shards
 
 __all__ = ["CellTable", "read_table"]
+
+_NUM_SHOWN = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +51,27 @@ class CellTable:
     def field_probabilities(self) -> NDArray[np.float32]:
         """(F, K) float32, one row a field."""
         return self.fields[Column.probabilities(self.class_set)].to_numpy(dtype=np.float32)
+
+    def of_field(self, field_id: str) -> CellTable:
+        """The table of this field alone.
+
+        Raises
+        ------
+        ValueError
+            If it is not in the table.
+        """
+        is_wanted = self.fields[Column.FIELD_ID] == field_id
+        if not is_wanted.any():
+            known = self.fields[Column.FIELD_ID].head(_NUM_SHOWN)
+            raise ValueError(
+                f"Field {field_id} is not in the table: give one of its {len(is_wanted)} fields, such as "
+                f"{', '.join(known)}."
+            )
+        return replace(
+            self,
+            cells=self.cells[self.cells[Column.FIELD_ID] == field_id].reset_index(drop=True),
+            fields=self.fields[is_wanted].reset_index(drop=True),
+        )
 
 
 def read_table(folder: Place | str) -> CellTable:

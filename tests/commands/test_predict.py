@@ -19,25 +19,6 @@ from hpa_cells.table import CellTable, Column, read_table
 Program = Callable[..., Any]
 
 
-@pytest.fixture
-def predict(hpa_cells: Program, small_world: Any, tmp_path: Path) -> Program:
-    """Call ``hpa-cells predict`` on the small world, with these settings changed, into ``tmp_path/run``."""
-
-    def call(*settings: str) -> Any:
-        return hpa_cells(
-            "predict",
-            f"fields={small_world.fields}",
-            f"model={small_world.model}",
-            f"out={tmp_path / 'run'}",
-            "segmenter=precomputed",
-            f"segmenter.folder={small_world.masks}",
-            "device=cpu",
-            *settings,
-        )
-
-    return call
-
-
 def assert_same_table(a: CellTable, b: CellTable) -> None:
     """Equal, but for what the order of sums in a network batch changes."""
     columns = a.cells.columns.drop(Column.EMBEDDING)
@@ -52,7 +33,7 @@ def failures(run: Path) -> list[dict[str, str]]:
 
 
 def test_the_cell_table(predict: Program, small_world: Any, tmp_path: Path) -> None:
-    ended = predict()
+    ended = predict("shard_fields=64")
     assert ended.status == 0
     assert ended.stdout == ""
     assert "5/5" in ended.stderr

@@ -243,7 +243,7 @@ def test_what_strangers_wrote_is_shown_as_text(open_page) -> None:
     assert tab.value("document.querySelectorAll('img[src=x], b [onmouseover]').length") == 0
 
 
-def test_pages_without_fields_without_cells_and_without_probabilities(
+def test_pages_without_fields_cells_probabilities_or_the_size_of_a_pixel(
     browser: Browser, world, make_table, label_images, tmp_path: Path
 ) -> None:
     void = make_table({"void": label_images["void"]})
@@ -253,10 +253,16 @@ def test_pages_without_fields_without_cells_and_without_probabilities(
         cells=world.table.cells.assign(**unknown),
         fields=world.table.fields.assign(**unknown),
     )
+    unmeasured = replace(
+        world.table,
+        cells=world.table.cells.assign(area_um2=np.nan, nucleus_area_um2=np.nan),
+        fields=world.table.fields.assign(pixel_size_um=np.nan),
+    )
     for name, table, settings in (
         ("no_fields", world.table, ReportSettings(max_fields=0, tile_px=32)),
         ("no_cells", void, ReportSettings()),
         ("no_probabilities", silent, ReportSettings()),
+        ("no_pixel_size", unmeasured, ReportSettings()),
     ):
         page = write_report(table, world.sources, tmp_path / name, settings=settings).page
         tab = browser.open(page)
@@ -266,5 +272,13 @@ def test_pages_without_fields_without_cells_and_without_probabilities(
             assert tab.value(VISIBLE) == [0, 1, 2]
             tab.click("g.cell[data-index='0']")
             assert "no probabilities" in tab.value("document.querySelector('#panel').innerText")
+        if name == "no_pixel_size":
+            assert tab.value("getComputedStyle(document.querySelector('#scale')).display") == "none"
+            assert "Pixel" not in tab.value("document.querySelector('#panel').innerText")
+            tab.click("g.cell[data-index='0']")
+            panel = tab.value("document.querySelector('#panel').innerText")
+            assert f"{unmeasured.cells[Column.AREA_PX].iloc[0]:,} px" in panel
+            assert "Nucleus" not in panel
+            assert "µm" not in panel
         assert tab.complaints == []
         tab.close()

@@ -73,3 +73,14 @@ def test_what_is_not_known_is_null(world) -> None:
     cells = run_payload(table, ["plain"], None, threshold=0.5)["fields"][0]["cells"]
     assert cells["p"] == [[None] * 19]
     assert cells["true"] is None
+
+
+def test_a_pixel_of_unknown_size(world) -> None:
+    table = replace(
+        world.table,
+        cells=world.table.cells.assign(area_um2=np.nan, nucleus_area_um2=np.nan),
+        fields=world.table.fields.assign(pixel_size_um=np.nan),
+    )
+    field = json.loads(as_script_data(run_payload(table, ["plain"], None, threshold=0.5)))["fields"][0]
+    assert (field["um"], field["cells"]["area"], field["cells"]["nucleus"]) == (None, [None], [None])
+    assert field["cells"]["px"] == table.cells.loc[table.cells["field_id"] == "plain", "area_px"].tolist()

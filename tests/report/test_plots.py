@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
@@ -29,6 +31,14 @@ def test_an_overlay_has_its_field_and_a_scale_bar(world) -> None:
     assert (right - left) * 0.3 == pytest.approx(bar_um)
     height, width = world.table.fields.iloc[0][[Column.HEIGHT_PX, Column.WIDTH_PX]]
     assert axes.images[0].get_extent() == [0, width, height, 0]
+
+
+def test_no_scale_bar_where_the_size_of_a_pixel_is_not_known(world) -> None:
+    table = replace(world.table, fields=world.table.fields.assign(pixel_size_um=np.nan))
+    (axes,) = plot_overlay(table, world.sources[0]).axes
+    assert len(axes.images) == 1
+    assert not axes.lines
+    assert not any("µm" in text.get_text() for text in axes.texts)
 
 
 def test_the_legend_names_the_classes_of_the_outlines(world) -> None:

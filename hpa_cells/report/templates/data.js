@@ -9,6 +9,7 @@ const cellsOf = ({ cells }, field) =>
     field,
     p: cells.p[index],
     area: cells.area[index],
+    px: cells.px[index],
     nucleus: cells.nucleus[index],
     border: cells.border[index] === 1,
     x: cells.x[index],

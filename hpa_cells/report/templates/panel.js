@@ -45,8 +45,8 @@ const makePanel = (canvas) => {
 
   const showCell = (field, cell, isKept) => {
     const facts = pairs([
-      ["Area", um2(cell.area)],
-      ["Nucleus", cell.nucleus ? um2(cell.nucleus) : "none"],
+      ["Area", cell.area === null ? `${cell.px.toLocaleString("en")} px` : um2(cell.area)],
+      ["Nucleus", cell.nucleus !== null ? um2(cell.nucleus) : cell.area === null ? null : "none"],
       ["Edge of the field", cell.border ? "cuts it" : "clear of it"],
       ["Truth", truthInWords(cell)],
     ]);
@@ -65,7 +65,7 @@ const makePanel = (canvas) => {
       make("header", {}, make("h3", { class: "id" }, field.id)),
       pairs([
         ["Size", `${field.width} × ${field.height} px`],
-        ["Pixel", `${Number(field.um.toPrecision(3))} µm`],
+        ["Pixel", field.um === null ? null : `${Number(field.um.toPrecision(3))} µm`],
         ["Cells", String(field.cells.length)],
         ["Truth", truth],
       ]),

@@ -27,7 +27,8 @@ const makeStage = (onZoom) => {
     // Names keep their size on the screen: in half pixels of the field, this is a pixel of the screen.
     sheet.style.setProperty("--unit", (2 * field.width) / (width * view.zoom));
     stage.classList.toggle("zoomed", view.zoom > 1);
-    showScale((width * view.zoom) / (field.width * field.um));
+    find("#scale").hidden = field.um === null;
+    if (field.um !== null) showScale((width * view.zoom) / (field.width * field.um));
   };
 
   const showScale = (pxPerUm) => {
