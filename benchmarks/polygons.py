@@ -9,7 +9,8 @@ which goes through the centres of the outermost pixels, so that areas come out t
 rectangle a run. Beside the time is what is true of the polygons of a field: how many are valid, and the least IoU with
 the mask, by the pixels whose centres are inside.
 
-The lower table is `write_geojson` and `read_geojson` of whole tables, with nuclei and 19 probabilities a cell.
+The lower table is `write_geojson` and `read_geojson` of whole tables, with nuclei and 19 probabilities a cell, and the
+command with two processes, from its start.
 Times are CPU time of one thread; medians over fields, times their number.
 """
 
@@ -34,6 +35,7 @@ from rich.table import Table
 from scipy.ndimage import find_objects
 from scipy.spatial import KDTree
 
+import hpa_cells
 from hpa_cells.cells import cell_rows, field_row
 from hpa_cells.classes import get_class_set
 from hpa_cells.export import read_geojson, write_geojson
@@ -200,6 +202,11 @@ def whole_files(layouts: list[NDArray[np.int32]], num_fields: int) -> Table:
         exact, fewer = Path(folder, "exact"), Path(folder, "fewer")
         spent = timed(lambda: write_geojson(cells, exact))
         table.add_row("write, exact", f"{len(cells.cells):,}", *spent, megabytes(exact))
+        told = {"table": Path(folder, "run"), "format": "geojson", "overrides": ["workers=2"]}
+        spent = timed(lambda: hpa_cells.export(out=Path(folder, "two"), **told))
+        row = ("export, workers=2", f"{len(cells.cells):,}", "", spent[1], megabytes(Path(folder, "two")))
+        table.add_row(*row)
+        shutil.rmtree(Path(folder, "two"))
         some = of_fields(cells, FEW_FIELDS)
         spent = timed(lambda: write_geojson(some, fewer, tolerance_px=1.0))
         table.add_row("write, tolerance 1 px", f"{len(some.cells):,}", *spent, megabytes(fewer))

@@ -122,6 +122,21 @@ def test_one_field_alone(tmp_path: Path) -> None:
         table.of_field("d")
 
 
+@pytest.mark.parametrize("num_fields", [1, 2, 3, 50])
+def test_parts_are_the_table(tmp_path: Path, num_fields: int) -> None:
+    write(tmp_path, {"a": [2, 5], "b": [], "c": [1], "d": [], "e": [7, 8, 9]})
+    table = read_table(tmp_path)
+    parts = list(table.parts(num_fields))
+    assert [len(part.fields) for part in parts[:-1]] == [num_fields] * (len(parts) - 1)
+    for name in ("fields", "cells"):
+        together = pd.concat([getattr(part, name) for part in parts], ignore_index=True)
+        pd.testing.assert_frame_equal(together, getattr(table, name))
+    for part in parts:
+        assert set(part.cells[Column.FIELD_ID]) <= set(part.fields[Column.FIELD_ID])
+    nothing = replace(table, cells=table.cells.iloc[:0], fields=table.fields.iloc[:0])
+    assert [len(part.fields) for part in nothing.parts(num_fields)] == [0]
+
+
 def test_a_run_of_empty_fields_only(tmp_path: Path) -> None:
     write(tmp_path, {"a": [], "b": []})
     table = read_table(tmp_path)

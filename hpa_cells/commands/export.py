@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from hpa_cells.commands.progress import field_progress
+from hpa_cells.commands.workers import worker_processes
 from hpa_cells.export import (
     ExpectedFields,
     ExportFormat,
@@ -28,6 +30,7 @@ __all__ = ["run"]
 log = logging.getLogger(__name__)
 
 _NUM_SHOWN = 20
+_FIELDS_AT_A_TIME = 16
 
 
 def run(cfg: DictConfig) -> None:
@@ -48,10 +51,29 @@ def run(cfg: DictConfig) -> None:
     else:
         if cfg.fields is not None:
             log.info("This format shows no pixels: `fields` is not looked at.")
-        file_format.write(table, path)
+        if file_format.file_name or path.suffix:
+            file_format.write(table, path)
+        else:
+            _write_parts(file_format, table, path, workers=cfg.workers)
     log.info("%s: %d cells of %d fields", path, len(table.cells), len(table.fields))
     if isinstance(file_format, SubmissionFormat):
         _check(file_format, path, expected)
+
+
+def _write_parts(file_format: ExportFormat, table: CellTable, path: Path, *, workers: int) -> None:
+    """Write a format that has a file a field, some fields at a time."""
+    with (
+        worker_processes(workers) as run_all,
+        field_progress("Exporting", len(table.fields)) as progress,
+    ):
+        for num_fields in run_all(partial(_write_part, file_format, path), table.parts(_FIELDS_AT_A_TIME)):
+            for _ in range(num_fields):
+                progress.advance()
+
+
+def _write_part(file_format: ExportFormat, path: Path, part: CellTable) -> int:
+    file_format.write(part, path)
+    return len(part.fields)
 
 
 def _opened(table: CellTable, cfg: DictConfig) -> Iterator[FieldWithCells]:

@@ -9,7 +9,6 @@ Shapes: R runs of all masks together, 2 R pieces: piece r is the top of run r, p
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -96,18 +95,40 @@ def following_pieces(runs: ColumnRuns, height: int) -> Int64Array:
 
 
 def strung_together(following: Int64Array) -> tuple[Int64Array, Int64Array]:
-    """The pieces ring after ring, each in its order, and where in them (G,) the rings begin."""
-    after = following.tolist()
-    order, firsts = array("q"), array("q")
-    for first in range(len(after)):
-        piece, onward = first, after[first]
-        if onward >= 0:
-            firsts.append(len(order))
-        while onward >= 0:
-            order.append(piece)
-            after[piece] = -1
-            piece, onward = onward, after[onward]
-    return np.array(order, dtype=np.int64), np.array(firsts, dtype=np.int64)
+    """The pieces ring after ring, each in its order, and where in them (G,) the rings begin.
+
+    A ring begins with its piece of the lowest number, and rings are in the order of these. All are followed at once, in
+    steps that double.
+
+    Examples
+    --------
+    >>> [each.tolist() for each in strung_together(np.array([3, 1, 0, 2]))]
+    [[0, 3, 2, 1], [0, 3]]
+    """
+    pieces = np.arange(len(following), dtype=np.int32)
+    ahead, lowest = following.astype(np.int32), pieces
+    while True:
+        lower = np.minimum(lowest, lowest[ahead])
+        if np.array_equal(lower, lowest):
+            break
+        lowest, ahead = lower, ahead[ahead]
+    is_first = lowest == pieces
+    # The last of a ring, which the first would follow, now leads to itself: to there the pieces after each are counted.
+    ahead = following.astype(np.int32)
+    is_last = is_first[ahead]
+    ahead[is_last] = pieces[is_last]
+    num_following = (~is_last).astype(np.int32)
+    while (further := num_following[ahead]).any():
+        num_following += further
+        ahead = ahead[ahead]
+    firsts = np.flatnonzero(is_first)
+    lengths = num_following[firsts].astype(np.int64) + 1
+    stops = np.cumsum(lengths)
+    stop_of = np.empty(len(pieces), dtype=np.int64)
+    stop_of[firsts] = stops
+    order = np.empty(len(pieces), dtype=np.int64)
+    order[stop_of[lowest] - 1 - num_following] = pieces
+    return order, stops - lengths
 
 
 def hanging_together(runs: ColumnRuns, height: int) -> Int64Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -72,6 +73,20 @@ class CellTable:
             cells=self.cells[self.cells[Column.FIELD_ID] == field_id].reset_index(drop=True),
             fields=self.fields[is_wanted].reset_index(drop=True),
         )
+
+    def parts(self, num_fields: int) -> Iterator[CellTable]:
+        """The table in parts of at most `num_fields` fields each, in its order; a table without fields is one part."""
+        rows_of_field = self.cells.groupby(Column.FIELD_ID).indices
+        for start in range(0, max(1, len(self.fields)), num_fields):
+            fields = self.fields.iloc[start : start + num_fields]
+            rows = [rows_of_field[each] for each in fields[Column.FIELD_ID] if each in rows_of_field]
+            yield replace(
+                self,
+                cells=self.cells.iloc[np.concatenate([np.empty(0, dtype=np.intp), *rows])].reset_index(
+                    drop=True
+                ),
+                fields=fields.reset_index(drop=True),
+            )
 
 
 def read_table(folder: Place | str) -> CellTable:

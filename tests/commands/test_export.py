@@ -127,6 +127,38 @@ def test_geojson_into_a_folder_or_a_file(
         assert read_geojson(path).cells["cell_id"].tolist() == [2, 9]
 
 
+def test_processes_write_the_same_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a field has no cells."""
+    labels = np.zeros((30, 40), np.int32)
+    labels[3:9, 3:20], labels[15:28, 5:35] = 4, 300
+    provenance = Provenance(version="0", class_set="hpa2021", source="test")
+    with TableWriter(tmp_path / "run", provenance=provenance) as writer:
+        for field_id, cells in {"a": labels, "b": np.zeros_like(labels), "c": labels.copy()}.items():
+            segmentation = Segmentation(
+                field_id=field_id, cells=cells, nuclei=np.zeros_like(cells), pixel_size_um=0.16
+            )
+            num_cells = len(segmentation.cell_ids)
+            scores = CellScores(
+                field_id=field_id,
+                class_set=get_class_set("hpa2021"),
+                cell_ids=segmentation.cell_ids,
+                probabilities=np.full((num_cells, 19), 0.5, np.float32),
+                field_probabilities=np.zeros(19, np.float32),
+                embeddings=np.zeros((num_cells, 0), np.float32),
+            )
+            writer.add(cells=cell_rows(segmentation, scores), field_row=field_row(segmentation, scores))
+    monkeypatch.setattr(export, "_FIELDS_AT_A_TIME", 1)
+    files = []
+    for workers in (1, 2):
+        out = tmp_path / f"workers{workers}"
+        run(f"table={tmp_path}/run", f"out={out}", "format=geojson", f"workers={workers}")
+        files.append({path.name: path.read_bytes() for path in out.iterdir()})
+    assert sorted(files[0]) == ["a.geojson", "b.geojson", "c.geojson"]
+    assert files[0] == files[1]
+    with pytest.raises(ValueError, match="`workers` is 0: give at least 1"):
+        run(f"table={tmp_path}/run", f"out={tmp_path}/none", "format=geojson", "workers=0")
+
+
 def test_a_format_without_a_check_says_so(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Only a submission can be checked"):
         run(f"check={tmp_path}/s.csv", "format=geojson")
