@@ -3,6 +3,7 @@
 from hpa_cells.export.anndata_table import AnnDataFormat, read_anndata, to_anndata, write_anndata
 from hpa_cells.export.coco import CocoFormat, write_coco
 from hpa_cells.export.coco_reading import read_coco
+from hpa_cells.export.crops_folder import CropsFormat, write_crops
 from hpa_cells.export.csv_table import read_csv, write_csv
 from hpa_cells.export.expected import ExpectedFields, FieldSize, expected_fields
 from hpa_cells.export.formats import (
@@ -27,6 +28,7 @@ from hpa_cells.export.spatialdata_folder import SpatialDataFormat, write_spatial
 __all__ = [
     "AnnDataFormat",
     "CocoFormat",
+    "CropsFormat",
     "CsvFormat",
     "ExpectedFields",
     "ExportFormat",
@@ -55,6 +57,7 @@ __all__ = [
     "validate_kaggle2021",
     "write_anndata",
     "write_coco",
+    "write_crops",
     "write_csv",
     "write_geojson",
     "write_h5sc",

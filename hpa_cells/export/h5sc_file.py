@@ -8,19 +8,18 @@ References
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from hpa_cells.atomic import replaced_on_success
-from hpa_cells.cells import NORMALISATION_QUANTILES, cut_square, normalise_field
+from hpa_cells.cells import NORMALISATION_QUANTILES
 from hpa_cells.export.anndata_table import AnnDataKey, to_anndata
+from hpa_cells.export.cell_images import CellImages, check_cell_images
 from hpa_cells.export.channels import CHANNEL_NAMES
 from hpa_cells.export.extra import import_extra, quiet
 from hpa_cells.export.pixels import FieldWithCells
@@ -28,15 +27,11 @@ from hpa_cells.table import CellTable, Column
 
 __all__ = ["H5scFormat", "write_h5sc"]
 
-log = logging.getLogger(__name__)
-
 _FORMAT: Final = "format=h5sc"
 _IMAGES: Final = "single_cell_images"
 _CELL_ID: Final = "scportrait_cell_id"
 _MASKS: Final = ("seg_all_nucleus", "seg_all_cytosol")
 _DTYPE: Final = np.float16
-# Sides that networks take well.
-_SIDE_STEP_PX: Final = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,14 +45,7 @@ class H5scFormat:
     masked: bool = True
 
     def __post_init__(self) -> None:
-        if self.size_px is not None and self.size_px < 1:
-            raise ValueError(
-                f"format.size_px is {self.size_px}: give at least 1, or null for the largest cell."
-            )
-        if self.shrink < 1:
-            raise ValueError(
-                f"format.shrink is {self.shrink}: give at least 1, which is the field's own scale."
-            )
+        check_cell_images(size_px=self.size_px, shrink=self.shrink)
 
     def write_with_fields(self, table: CellTable, fields: Iterable[FieldWithCells], path: Path) -> None:
         """See `write_h5sc`."""
@@ -103,35 +91,17 @@ def write_h5sc(
     """
     import_extra("anndata", wanted_by=_FORMAT)
     h5py = import_extra("h5py", wanted_by=_FORMAT)
-    size_px = _needed_px(table, shrink) if size_px is None else size_px
-    _tell_cut_cells(table, size_px * shrink)
+    cut = CellImages.of(table, size_px=size_px, shrink=shrink, masked=masked)
     rows_of_field = table.cells.groupby(Column.FIELD_ID).indices
     with replaced_on_success(path) as temporary:
         with quiet():
-            _described(table, size_px).write_h5ad(temporary, convert_strings_to_categoricals=False)
+            _described(table, cut.size_px).write_h5ad(temporary, convert_strings_to_categoricals=False)
         with h5py.File(temporary, "a") as file:
-            images = _empty_images(file, len(table.cells), size_px)
+            images = _empty_images(file, len(table.cells), cut.size_px)
             for opened in fields:
                 rows = rows_of_field.get(opened.field.field_id, ())
-                crops = _crops(opened, size_px=size_px, shrink=shrink, masked=masked)
-                for row, crop in zip(rows, crops, strict=True):
-                    images[int(row)] = crop
-
-
-def _needed_px(table: CellTable, shrink: int) -> int:
-    sides = table.cells[[Column.BBOX_WIDTH_PX, Column.BBOX_HEIGHT_PX]].to_numpy()
-    step_px = _SIDE_STEP_PX * shrink
-    return _SIDE_STEP_PX * -(-int(sides.max(initial=1)) // step_px)
-
-
-def _tell_cut_cells(table: CellTable, window_px: int) -> None:
-    sides = table.cells[[Column.BBOX_WIDTH_PX, Column.BBOX_HEIGHT_PX]].max(axis=1)
-    num_cut = int((sides > window_px).sum())
-    if num_cut:
-        log.warning(
-            "%d of %d cells are larger than %d px, up to %d, and are cut off: leave out format.size_px for all to fit",
-            *(num_cut, len(sides), window_px, sides.max()),
-        )
+                for row, image in zip(rows, cut.of_field(opened), strict=True):
+                    images[int(row)] = image.astype(_DTYPE)
 
 
 def _described(table: CellTable, size_px: int) -> Any:
@@ -196,23 +166,3 @@ def _empty_images(file: Any, num_cells: int, size_px: int) -> Any:
         }
     )
     return images
-
-
-def _crops(
-    opened: FieldWithCells, *, size_px: int, shrink: int, masked: bool
-) -> Iterator[NDArray[np.float16]]:
-    """For each cell (6, S, S) float16 in [0, 1], by the rows of the field."""
-    channels = normalise_field(opened.field).transpose(1, 2, 0)
-    side_px = size_px * shrink
-    box = [Column.BBOX_X_PX, Column.BBOX_Y_PX, Column.BBOX_WIDTH_PX, Column.BBOX_HEIGHT_PX]
-    for cell_id, x, y, width, height in opened.cells[[Column.CELL_ID, *box]].itertuples(
-        index=False, name=None
-    ):
-        corner = (x + width // 2 - side_px // 2, y + height // 2 - side_px // 2)
-        cell = cut_square(opened.segmentation.cells, corner, side_px) == cell_id
-        nucleus = cut_square(opened.segmentation.nuclei, corner, side_px) == cell_id
-        seen = cut_square(channels, corner, side_px).transpose(2, 0, 1)
-        seen = seen * cell if masked else seen
-        stack = np.concatenate([np.stack([nucleus, cell]).astype(np.float32), seen.astype(np.float32) / 255])
-        blocks = stack.reshape(len(stack), size_px, shrink, size_px, shrink)
-        yield blocks.mean(axis=(2, 4)).astype(_DTYPE)

@@ -12,6 +12,7 @@ import pytest
 
 from hpa_cells.export import (
     AnnDataFormat,
+    CropsFormat,
     CsvFormat,
     H5scFormat,
     OmeTiffFormat,
@@ -111,7 +112,7 @@ def test_masks_that_cannot_be_read(pixel_run) -> None:
         list(open_fields(broken, pixel_run.sources))
 
 
-@pytest.mark.parametrize("kind", [SpatialDataFormat, OmeZarrFormat, OmeTiffFormat, H5scFormat])
+@pytest.mark.parametrize("kind", [SpatialDataFormat, OmeZarrFormat, OmeTiffFormat, H5scFormat, CropsFormat])
 def test_no_field_is_held_beyond_the_next(pixel_run, tmp_path, kind: type) -> None:
     """While a field is opened, at most the one before it is alive."""
     images: list[weakref.ref] = []
