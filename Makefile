@@ -6,7 +6,7 @@ HPA := $(BIN)/hpa-cells
 DEMO ?= outputs/demo
 SEED ?= 0
 
-.PHONY: install test lint types docs check demo lock clean
+.PHONY: install test tools lint types docs check demo lock clean
 
 install: .venv/.installed
 
@@ -21,6 +21,17 @@ install: .venv/.installed
 # Networks and tables of tests are so small that threads would wait for each other longer than they work.
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
+
+# The exports opened by programs that are too large for the lock, each in a place of its own and in its newest version.
+# napari needs a display: xvfb-run --auto-servernum make tools
+tools: install
+	for tool in 'napari[pyqt6]:napari' 'scportrait>=1.8:h5sc_file' 'spatialdata-plot:spatialdata_folder'; do \
+		place=.venv-tools/$${tool#*:} && \
+		PYTHONPATH=.uv $(PYTHON) -m uv venv --quiet --allow-existing --python $(PYTHON) $$place && \
+		PYTHONPATH=.uv $(PYTHON) -m uv pip install --quiet --python $$place/bin/python "$${tool%:*}" pytest hypothesis --editable '.[export]' && \
+		$$place/bin/python -m pytest -p no:cacheprovider -W default -k "napari or scportrait or plots" -rs \
+			tests/export/test_$${tool#*:}.py || exit 1; \
+	done
 
 lint: install
 	$(BIN)/ruff check .
@@ -66,4 +77,4 @@ lock:
 		--generate-hashes --custom-compile-command "make lock" -o requirements.lock
 
 clean:
-	rm -rf .venv .uv .cache dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-tools .uv .cache dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

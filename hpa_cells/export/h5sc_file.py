@@ -67,7 +67,8 @@ def write_h5sc(
     the nucleus and that of the cell (``seg_all_cytosol`` in scPortrait), then microtubules, protein, nucleus and ER.
     The box of the cell is in the middle; beyond the edge of the field there is 0, and in a channel that a field does
     not have. Channels are scaled by field and not by cell, so that dim cells stay dim. `obs` is that of `to_anndata`
-    with ``scportrait_cell_id``, which is the ``cell_id``, unique within a field only, and the probabilities.
+    with the probabilities and ``scportrait_cell_id``, which numbers the rows from 1, since ``cell_id`` is unique within
+    a field only.
 
     Parameters
     ----------
@@ -112,7 +113,9 @@ def _described(table: CellTable, size_px: int) -> Any:
     names = [*_MASKS, *CHANNEL_NAMES]
     kinds = ["mask"] * len(_MASKS) + ["image_channel"] * len(CHANNEL_NAMES)
     obs = cells.obs.join(table.cells[Column.probabilities(table.class_set)].set_axis(cells.obs_names))
-    obs.insert(0, _CELL_ID, table.cells[Column.CELL_ID].to_numpy(np.uint64))
+    # By it scPortrait finds an image: it has to be unique in the file, and the names of the rows to be numbers.
+    obs.insert(0, _CELL_ID, np.arange(1, len(obs) + 1, dtype=np.uint64))
+    obs = obs.set_axis([str(row) for row in range(len(obs))])
     about = _image_attributes(len(cells), size_px) | {
         "normalization_range_lower": NORMALISATION_QUANTILES[0],
         "normalization_range_upper": NORMALISATION_QUANTILES[1],

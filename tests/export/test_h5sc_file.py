@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from importlib.util import find_spec
 from pathlib import Path
 
 import anndata
@@ -53,7 +54,9 @@ def test_every_cell_has_its_image(path: Path, pixel_run) -> None:
         assert images.chunks == (1, 1, side, side)
         for row in [0, 1, 2, 3, 10, len(cells) - 1]:
             np.testing.assert_allclose(images[row], crop_of(pixel_run, cells.iloc[row], side), atol=1e-3)
-        assert file["obs/scportrait_cell_id"][:].tolist() == cells["cell_id"].tolist()
+        # Unique in the file, for scPortrait; what is unique in the field is beside it.
+        assert file["obs/scportrait_cell_id"][:].tolist() == list(range(1, len(cells) + 1))
+        assert file["obs/cell_id"][:].tolist() == cells["cell_id"].tolist()
         # Nothing is cut off: the masks have the areas of the table.
         np.testing.assert_array_equal(images[:, 1].sum(axis=(1, 2), dtype=np.float64), cells["area_px"])
         np.testing.assert_array_equal(
@@ -141,6 +144,26 @@ def test_a_field_that_fails_leaves_nothing(pixel_run, tmp_path: Path) -> None:
 def test_settings_out_of_range(settings: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         H5scFormat(**settings)
+
+
+@pytest.mark.skipif(find_spec("scportrait") is None, reason="scportrait is not installed")
+@pytest.mark.filterwarnings("ignore")
+def test_scportrait_reads_them(path: Path, pixel_run) -> None:
+    """Its reader, the look-up of cells by id, and its data set for training."""
+    from scportrait.io.h5sc import read_h5sc
+    from scportrait.tools.h5sc import get_image_with_cellid
+    from scportrait.tools.ml.datasets import H5ScSingleCellDataset
+
+    cells = read_h5sc(path)
+    side = cells.obsm["single_cell_images"].shape[-1]
+    rows = [2, len(cells) - 1]
+    images = get_image_with_cellid(cells, cells.obs["scportrait_cell_id"].iloc[rows].tolist())
+    dataset = H5ScSingleCellDataset([path.parent], [0], transform=None, return_id=True)
+    assert len(dataset) == len(pixel_run.table.cells)
+    for row, image in zip(rows, images, strict=True):
+        wanted = crop_of(pixel_run, pixel_run.table.cells.iloc[row], side)
+        np.testing.assert_allclose(image, wanted, atol=1e-3)
+        np.testing.assert_allclose(dataset[row][0], wanted, atol=1e-3)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 
 import numpy as np
@@ -78,3 +79,29 @@ def test_napari_takes_them(pixel_run) -> None:
 
     for data in layers(pixel_run.table, pixel_run.sources, "many"):
         assert Layer.create(*data).data.shape == (40, 60)
+
+
+@pytest.mark.skipif(
+    find_spec("napari") is None or "DISPLAY" not in os.environ, reason="napari or a display is missing"
+)
+def test_what_napari_shows(pixel_run) -> None:
+    """Pixels of the canvas: a cell has the colour of its class, and what is told of it is its row."""
+    import napari
+
+    viewer = napari.Viewer(show=True)
+    try:
+        for data, settings, kind in layers(pixel_run.table, pixel_run.sources, "many"):
+            getattr(viewer, f"add_{kind}")(data, **settings)
+        for layer in viewer.layers:
+            layer.visible = layer.name.endswith("cells")
+        shown = viewer.layers[-1]
+        shown.opacity = 1.0
+        seen = viewer.screenshot(canvas_only=True)[..., :3].reshape(-1, 3)
+        for cell_id in (1, 150, 300):
+            wanted = 255 * np.asarray(shown.colormap.map(cell_id)).ravel()[:3]
+            assert (np.abs(seen - wanted).max(axis=1) < 3).any()
+        inside = np.argwhere(pixel_run.segmentations["many"].cells == 150)[4]
+        told = shown.get_status(tuple(inside * 0.25), world=True)["value"]
+        assert told.startswith("150; most_probable_class: ")
+    finally:
+        viewer.close()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from hpa_cells.classes import rgb_of
 from hpa_cells.export import SpatialDataFormat, open_fields, write_spatialdata
 from hpa_cells.export.anndata_table import _from_anndata
 from hpa_cells.export.extra import import_extra, quiet
@@ -219,3 +221,30 @@ def test_real_fields(real_data: Path, tmp_path: Path) -> None:
         of_field = cells[cells["field_id"] == name].set_index("cell_id")
         ids, areas = np.unique(labels[labels > 0], return_counts=True)
         assert dict(zip(ids.tolist(), areas.tolist(), strict=True)) == of_field["area_px"].to_dict()
+
+
+@pytest.mark.skipif(find_spec("spatialdata_plot") is None, reason="spatialdata-plot is not installed")
+@pytest.mark.filterwarnings("ignore")
+def test_it_plots(pixel_run, tmp_path: Path) -> None:
+    """The image with the cells over it, in the colours of their classes."""
+    import matplotlib.pyplot as plt
+    import spatialdata
+    import spatialdata_plot  # noqa: F401
+
+    write_spatialdata(pixel_run.table, open_fields(pixel_run.table, pixel_run.sources), tmp_path / "c.zarr")
+    run = spatialdata.read_zarr(tmp_path / "c.zarr")
+    figure, axes = plt.subplots()
+    try:
+        run.pl.render_images("many_image", channel="protein").pl.render_labels(
+            "many_cells", color="most_probable_class", fill_alpha=1.0
+        ).pl.show(coordinate_systems="many", ax=axes)
+        pictures = [np.asarray(image.get_array())[..., :3] for image in axes.images]
+        shown = {text.get_text() for text in axes.get_legend().get_texts()}
+        classes = run["cells"].obs.query("field_id == 'many'")["most_probable_class"]
+        assert shown == set(classes)
+        # 300 cells fill the field: each of its pixels has the colour of a class.
+        colors = {tuple(rgb_of(color)) for color in pixel_run.table.class_set.colors}
+        seen = {tuple(each) for each in np.rint(255 * pictures[-1]).astype(int).reshape(-1, 3).tolist()}
+        assert len(seen & colors) >= len(shown)
+    finally:
+        plt.close(figure)
