@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -58,11 +59,16 @@ def channel_uris(
     side = max(channels.shape[1:]) if side_px is None else min(side_px, max(channels.shape[1:]))
     while True:
         small = shrunk(channels, side)
-        texts = [data_uri(each) if each.any() else "" for each in small]
+        with ThreadPoolExecutor(len(small)) as pool:
+            texts = list(pool.map(_uri_unless_black, small))
         num_bytes = sum(map(len, texts))
         if num_bytes <= max_bytes or side <= _LEAST_SIDE_PX:
             return texts, (int(small.shape[1]), int(small.shape[2]))
         side = max(_LEAST_SIDE_PX, int(side * min(_HEADROOM, _HEADROOM * (max_bytes / num_bytes) ** 0.5)))
+
+
+def _uri_unless_black(channel: NDArray[np.uint8]) -> str:
+    return data_uri(channel) if channel.any() else ""
 
 
 def thumbnail_uri(channels: NDArray[np.uint8]) -> str:
