@@ -119,20 +119,24 @@ class Ensemble:
 def load_models(places: Path | str | Sequence[Path | str]) -> Ensemble:
     """Read one or more checkpoint folders.
 
-    A folder with ``fold-0``, ``fold-1`` ... in it stands for those, ``shipped`` for the model in the package.
+    A folder with ``fold-0``, ``fold-1`` ... in it stands for those, ``shipped`` for the model in the package,
+    ``hf://owner/name`` for one that is pulled from a hub.
 
     Raises
     ------
     FileNotFoundError
         If one is missing.
+    OSError
+        If one on a hub cannot be had.
     ValueError
         If one is damaged, or they do not go together.
     """
     named = [places] if isinstance(places, str | Path) else list(places)
-    folders = [folder for place in named for folder in _folds_of(checkpoint_folder(place))]
+    roots = [checkpoint_folder(place) for place in named]
+    folders = [folder for root in roots for folder in _folds_of(root)]
     members = tuple(load_checkpoint(folder) for folder in folders)
-    for place in named:
-        _check_folds(Path(place), members, folders)
+    for root in roots:
+        _check_folds(root, members, folders)
     return Ensemble(members=members)
 
 
