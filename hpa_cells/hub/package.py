@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ from typing import Any, Final
 from hpa_cells.hub.address import HubModel
 from hpa_cells.shown import redacted
 
-__all__ = ["api_of", "bars_on_terminals", "in_plain_words", "is_among", "package", "status_of"]
+__all__ = ["api_of", "in_plain_words", "is_among", "package", "quiet", "status_of"]
 
 _PLAIN_NAME: Final = re.compile(r"[\w./-]+", re.ASCII)
 _LOG_IN: Final = "log in by `hf auth login`, or set HF_TOKEN"
@@ -44,17 +45,25 @@ def is_among(name: str, wanted: Sequence[str]) -> bool:
 
 
 @contextmanager
-def bars_on_terminals(hub: Any) -> Iterator[None]:
-    """Let the package draw its bars on a terminal only."""
-    utils = hub.utils
-    if sys.stderr.isatty() or utils.are_progress_bars_disabled():
-        yield
-        return
-    utils.disable_progress_bars()
+def quiet(hub: Any) -> Iterator[None]:
+    """Let the package draw its bars on a terminal only, and leave its warnings to our errors.
+
+    They tell of each attempt to go on, with addresses in which signatures stand.
+    """
+    utils, log = hub.utils, logging.getLogger("huggingface_hub")
+    has_bars = not (sys.stderr.isatty() or utils.are_progress_bars_disabled())
+    level = log.level
+    # Who wants to hear more of it has said so, HF_HUB_VERBOSITY=debug.
+    if log.getEffectiveLevel() == logging.WARNING:
+        log.setLevel(logging.ERROR)
+    if has_bars:
+        utils.disable_progress_bars()
     try:
         yield
     finally:
-        utils.enable_progress_bars()
+        log.setLevel(level)
+        if has_bars:
+            utils.enable_progress_bars()
 
 
 def status_of(error: BaseException) -> int | None:
@@ -109,6 +118,6 @@ def _told(model: HubModel, error: Exception) -> OSError:
         )
     reason = redacted(str(first)).strip().split("\n")[0]
     return OSError(
-        f"{model} cannot be reached, or not all of it has come ({type(first).__name__}: {reason}): check the network and "
-        "HF_ENDPOINT, and repeat the command, which goes on from there."
+        f"{model} cannot be reached, or not all of it has come ({type(first).__name__}: {reason}): check the "
+        "network and HF_ENDPOINT, and repeat the command, which goes on from there."
     )

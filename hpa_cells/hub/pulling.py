@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hpa_cells.hub.address import HubModel
-from hpa_cells.hub.package import api_of, bars_on_terminals, in_plain_words, is_among, package, status_of
+from hpa_cells.hub.package import api_of, in_plain_words, is_among, package, quiet, status_of
 from hpa_cells.limits import MAX_FILE_BYTES
 
 __all__ = ["PulledModel", "pull"]
@@ -65,7 +65,7 @@ def pull(model: HubModel, wanted: Sequence[str]) -> PulledModel:
     if model.is_pinned and (copy := _copy_here(hub, model, wanted)) is not None:
         return copy
     api = api_of(hub)
-    with in_plain_words(model), bars_on_terminals(hub):
+    with in_plain_words(model), quiet(hub):
         try:
             found = api.model_info(
                 model.repository, revision=model.revision, files_metadata=True, timeout=_ANSWER_S

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from hpa_cells.hub.address import HubModel
-from hpa_cells.hub.package import api_of, bars_on_terminals, in_plain_words, is_among, package
+from hpa_cells.hub.package import api_of, in_plain_words, is_among, package, quiet
 
 __all__ = ["push"]
 
@@ -47,7 +47,7 @@ def push(
         raise ValueError(f"{model} is a commit, which never changes: give a branch, or no revision.")
     hub = package(str(model))
     api = api_of(hub)
-    with in_plain_words(model), bars_on_terminals(hub):
+    with in_plain_words(model), quiet(hub):
         api.create_repo(model.repository, private=private, exist_ok=True)
         if model.revision is not None:
             api.create_branch(model.repository, branch=model.revision, exist_ok=True)

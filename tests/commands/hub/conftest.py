@@ -1,7 +1,8 @@
 """A double of the hub's HTTP API on a port of this machine: what huggingface-hub asks is answered, nothing is patched.
 
-Endpoints as huggingface_hub calls them and https://huggingface.co/docs/hub/api describes them: repositories of commits of
-files, small files in the commit itself, weights by Git LFS (https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md).
+Endpoints as huggingface_hub calls them and https://huggingface.co/docs/hub/api describes them: repositories of commits
+of files, small files in the commit itself, weights by Git LFS
+(https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md).
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ class Repository:
     gated: bool = False
 
     def commit(self, files: dict[str, bytes], branch: str = "main", message: str = "") -> str:
-        content = f"{len(self.commits)} {sorted((name, hashlib.sha1(data).hexdigest()) for name, data in files.items())}"
-        sha = hashlib.sha1(content.encode()).hexdigest()
+        hashes = sorted((name, hashlib.sha1(data).hexdigest()) for name, data in files.items())
+        sha = hashlib.sha1(f"{len(self.commits)} {hashes}".encode()).hexdigest()
         self.commits[sha] = files
         self.refs[branch] = sha
         self.messages.append(message)
@@ -94,7 +95,7 @@ class Answers(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self.answer()
 
-    do_GET = do_POST = do_PUT = do_HEAD
+    do_GET = do_POST = do_PUT = do_HEAD  # noqa: N815, the names that http.server calls
 
     def answer(self) -> None:
         path = unquote(urlsplit(self.path).path)
@@ -161,8 +162,12 @@ class Answers(BaseHTTPRequestHandler):
             return
         repository, sha = found
         files = [self.entry(*each) for each in sorted(repository.commits[sha].items())]
-        siblings = [{"rfilename": each["path"], "size": each["size"], "blobId": each["oid"]} for each in files]
-        self.say(200, {"id": name, "sha": sha, "siblings": siblings, "private": repository.private, "tags": []})
+        siblings = [
+            {"rfilename": each["path"], "size": each["size"], "blobId": each["oid"]} for each in files
+        ]
+        self.say(
+            200, {"id": name, "sha": sha, "siblings": siblings, "private": repository.private, "tags": []}
+        )
 
     def tree(self, name: str, revision: str) -> None:
         if (found := self.found(name, revision)) is not None:
@@ -209,9 +214,11 @@ class Answers(BaseHTTPRequestHandler):
         asked = json.loads(self.body)
         name = f"{asked['organization']}/{asked['name']}"
         if self.token != TOKEN or not self.hub.may_write:
-            self.say(403 if self.token == TOKEN else 401, {"error": "You don't have the rights to create a model"})
+            self.say(
+                403 if self.token == TOKEN else 401, {"error": "You don't have the rights to create a model"}
+            )
         elif name in self.hub.repositories:
-            self.say(409, {"error": "You already created this model repo"})
+            self.say(409, {"error": "You already created this model repo", "url": f"{self.hub.url}/{name}"})
         else:
             private = asked.get("private") or asked.get("visibility") == "private"
             self.hub.put(name, {".gitattributes": b"*.safetensors filter=lfs\n"}, private=bool(private))
