@@ -18,10 +18,10 @@ __all__ = ["channel_range", "intensity_tables", "look_up", "normalise_field"]
 
 # The 1st percentile is background in all but the fullest fields. A thousandth of a field is about 27 um2: the
 # spots of a few centrosomes may saturate, but a speck of dust does not set the scale.
-_BACKGROUND_QUANTILE = 0.01
-_BRIGHT_QUANTILE = 0.999
+BACKGROUND_QUANTILE = 0.01
+BRIGHT_QUANTILE = 0.999
 # Least distance between background and bright end, in levels of an 8-bit image.
-_FLOOR_LEVELS = 32
+FLOOR_LEVELS = 32
 # Every fourth row and column is enough for a quantile of a field this large.
 _SAMPLED_SIDE_PX = 512
 
@@ -77,11 +77,9 @@ def channel_range(plane: NDArray[np.uint8] | NDArray[np.uint16], max_value: int)
     cumulative = np.cumsum(counts.ravel(), dtype=np.float64)
     # Order statistics, not interpolated: numbers stay whole until the one division, so 8 and 16 bit agree.
     background, bright = np.searchsorted(
-        cumulative, np.array([_BACKGROUND_QUANTILE, _BRIGHT_QUANTILE]) * cumulative[-1]
+        cumulative, np.array([BACKGROUND_QUANTILE, BRIGHT_QUANTILE]) * cumulative[-1]
     )
-    return int(background), int(background) + max(
-        int(bright - background), _FLOOR_LEVELS * (max_value // 255)
-    )
+    return int(background), int(background) + max(int(bright - background), FLOOR_LEVELS * (max_value // 255))
 
 
 def _lookup_table(plane: NDArray[np.uint8] | NDArray[np.uint16], max_value: int) -> NDArray[np.uint8]:

@@ -192,13 +192,13 @@ def test_a_download_that_breaks_off_leaves_no_half_model_and_goes_on(
     files: dict[str, bytes],
     predict: Program,
     tmp_path: Path,
-    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     hub.cut_after = len(files["model.safetensors"]) // 2
     ended = predict(PLACE)
     assert (ended.status, len(ended.stderr.splitlines())) == (1, 1)
     assert "hf://lab/cells cannot be reached, or not all of it has come" in ended.stderr
-    assert "Secret" not in ended.stderr + "".join(capfd.readouterr())
+    assert "Secret" not in ended.stderr + caplog.text
     assert "model.safetensors" not in cached(tmp_path)
     assert not (tmp_path / "run").exists()
     hub.cut_after = None
