@@ -14,8 +14,10 @@ import torch
 import yaml
 from torch import nn
 
+from hpa_cells.cells import CropSettings, crop_cells
 from hpa_cells.classes import get_class_set
 from hpa_cells.commands.settings import conf_folder
+from hpa_cells.fields import find_fields, read_field
 from hpa_cells.models import (
     SHIPPED_MODEL,
     CellClassifier,
@@ -26,6 +28,7 @@ from hpa_cells.models import (
     model_input,
 )
 from hpa_cells.models.pooling import build_pooling
+from hpa_cells.segmentation import UNet
 from hpa_cells.sharing import export_classifier
 from hpa_cells.sharing.onnx_file import Graph, write_onnx
 
@@ -189,6 +192,21 @@ def test_every_encoder_as_it_is(
         images = crops(len(fields), 96)
         found = run(images=images, field_index=np.array(fields))
         assert largest_difference(by_torch(checkpoint.model, images, fields), found) < 1e-4
+
+
+def test_the_model_in_the_package_on_a_real_field(
+    real_data: Path, tmp_path: Path, read_onnx: Any, largest_difference: Any
+) -> None:
+    checkpoint = load_checkpoint(SHIPPED_MODEL)
+    export_classifier(checkpoint, tmp_path / "m.onnx", opset=18)
+    field = read_field(find_fields(real_data / "hpa2021" / "fields")[0])
+    segmentation = UNet(device="cpu").segment([field])[0]
+    images = crop_cells(field, segmentation, CropSettings(**checkpoint.crop_settings)).images
+    assert len(images) > 5
+    for number in (1, len(images)):
+        fields = [0] * number
+        found = read_onnx(tmp_path / "m.onnx")(images=images[:number], field_index=np.array(fields))
+        assert largest_difference(by_torch(checkpoint.model, images[:number], fields), found) < 1e-4
 
 
 @pytest.mark.parametrize("stride", [None, 16])
