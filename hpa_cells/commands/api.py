@@ -89,7 +89,8 @@ def predict(
 ) -> pd.DataFrame:
     """Cells of a run, one row each, as `hpa_cells.table.CellTable.cells`; also written to `out`.
 
-    Without a model of your own the one in the package answers, which has seen simulated cells only.
+    Without a model of your own the one in the package answers, which has seen simulated cells only; ``hf://owner/name``
+    is one of a hub.
 
     Raises
     ------

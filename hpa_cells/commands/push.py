@@ -69,7 +69,7 @@ def files_to_push(model: SharedModel, out: HubModel, *, license_: str | None) ->
         if card in texts:
             texts[card] = told
     if model.kind == "cross_fit":
-        texts.setdefault(_CARD, cross_fit_card(len(configs)))
+        texts.setdefault(_CARD, cross_fit_card([config.partition("/")[0] for config in configs]))
     facts = segmenter_facts() if model.kind == "segmenter" else _facts(texts[configs[0]], out)
     if model.kind == "cross_fit":
         # What one fold has reached is not what all reach together.

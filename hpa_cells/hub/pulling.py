@@ -18,6 +18,8 @@ __all__ = ["PulledModel", "pull"]
 log = logging.getLogger(__name__)
 
 _ANSWER_S: Final = 10.0
+# Answers after which a copy that is here is not taken: it is not, or no longer, for who asks.
+_REFUSALS: Final = (401, 403, 404)
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 
 
@@ -71,7 +73,7 @@ def pull(model: HubModel, wanted: Sequence[str]) -> PulledModel:
                 model.repository, revision=model.revision, files_metadata=True, timeout=_ANSWER_S
             )
         except Exception as error:
-            copy = None if status_of(error) in range(400, 500) else _copy_here(hub, model, wanted)
+            copy = None if status_of(error) in _REFUSALS else _copy_here(hub, model, wanted)
             if copy is None:
                 raise
             log.warning(

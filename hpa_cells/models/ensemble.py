@@ -17,7 +17,7 @@ from hpa_cells.models.checkpoint import Checkpoint, load_checkpoint
 from hpa_cells.models.start import checkpoint_folder
 from hpa_cells.types import Channel
 
-__all__ = ["Ensemble", "load_models"]
+__all__ = ["Ensemble", "folds_of", "load_models"]
 
 # What is made of a field for each view, in words.
 _SEEN: Final = {"crops": "crops cut", "field": "whole fields shown", "squares": "squares cut"}
@@ -133,7 +133,7 @@ def load_models(places: Path | str | Sequence[Path | str]) -> Ensemble:
     """
     named = [places] if isinstance(places, str | Path) else list(places)
     roots = [checkpoint_folder(place) for place in named]
-    folders = [folder for root in roots for folder in _folds_of(root)]
+    folders = [folder for root in roots for folder in folds_of(root)]
     members = tuple(load_checkpoint(folder) for folder in folders)
     for root in roots:
         _check_folds(root, members, folders)
@@ -157,6 +157,7 @@ def _num_folds(provenance: dict[str, Any]) -> int | None:
     return settings["data"]["num_folds"] if isinstance(settings, dict) and "data" in settings else None
 
 
-def _folds_of(folder: Path) -> list[Path]:
+def folds_of(folder: Path) -> list[Path]:
+    """The folders of the folds in a folder, in their order; without any the folder itself."""
     folds = [each for each in folder.glob("fold-*") if each.name.removeprefix("fold-").isdecimal()]
     return sorted(folds, key=lambda each: int(each.name.removeprefix("fold-"))) or [folder]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hpa_cells.hub import HubModel, is_on_hub, pull
-from hpa_cells.models.checkpoint import Checkpoint, load_checkpoint, read_encoder
+from hpa_cells.models.checkpoint import FILES, Checkpoint, load_checkpoint, read_encoder
 from hpa_cells.models.classifier import CellClassifier
 
 __all__ = [
@@ -25,8 +25,7 @@ SHIPPED_MODEL: Final = Path(__file__).parent / "shipped"
 
 
 # Of a repository no other file is fetched, whatever lies there: the first one makes it a model.
-_FILES: Final = ("checkpoint.json", "model.safetensors", "README.md")
-FILES_ON_HUB: Final = (*_FILES, *(f"fold-*/{name}" for name in _FILES))
+FILES_ON_HUB: Final = (*FILES, *(f"fold-*/{name}" for name in FILES))
 
 
 def checkpoint_folder(place: Path | str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Any, Final
 
 import yaml
@@ -104,14 +105,14 @@ def segmenter_facts() -> dict[str, Any]:
     }
 
 
-def cross_fit_card(num_folds: int) -> str:
-    """The card of several models that answer as one."""
-    folds = "\n".join(f"- [fold {number}](fold-{number}/README.md)" for number in range(num_folds))
+def cross_fit_card(folds: Sequence[str]) -> str:
+    """The card of several models that answer as one, each in a folder of the name of its fold."""
+    list_of_folds = "\n".join(f"- [{fold}]({fold}/README.md)" for fold in folds)
     return (
-        f"# Cell classifiers of {num_folds} folds\n\n"
+        f"# Cell classifiers of {len(folds)} folds\n\n"
         "Each has learned from the fields of all folds but its own; together they answer with the mean of their\n"
         "probabilities. Use them with `hpa-cells predict fields=DIR model=THIS_FOLDER out=RUN`. The weights are plain\n"
-        f"tensors: opening them runs no code.\n\n{folds}\n"
+        f"tensors: opening them runs no code.\n\n{list_of_folds}\n"
     )
 
 

@@ -9,6 +9,7 @@ from typing import Final
 from hpa_cells.hub import HubModel, is_on_hub, pull
 from hpa_cells.models import SHIPPED, SHIPPED_MODEL, load_models
 from hpa_cells.models import start as classifiers
+from hpa_cells.models.ensemble import folds_of
 from hpa_cells.segmentation import unet as segmenters
 from hpa_cells.segmentation.network import read_network
 
@@ -84,8 +85,9 @@ def find_model(place: Path | str) -> SharedModel:
 
 
 def _classifier(folder: Path) -> SharedModel:
-    members = len(load_models(folder).members)
-    parts = [f"fold-{number}/" for number in range(members)] if not (folder / _CONFIG).is_file() else [""]
+    load_models(folder)
+    folds = folds_of(folder)
+    parts = [""] if folds == [folder] else [f"{fold.name}/" for fold in folds]
     names = [f"{part}{name}" for part in parts for name in (_WEIGHTS, _CONFIG, _CARD)]
     files = {name: folder / name for name in names if not name.endswith(_CARD) or (folder / name).is_file()}
     if parts != [""] and (folder / _CARD).is_file():

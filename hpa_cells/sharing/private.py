@@ -24,7 +24,7 @@ def without_places(config: str, card: str) -> tuple[str, str]:
     Examples
     --------
     >>> without_places('{"root": "/home/ann/data/plate 1", "share": 0.5}', "from /home/ann/data/plate 1")
-    ('{\\n  "root": "plate 1",\\n  "share": 0.5\\n}\\n', 'from plate 1')
+    ('{\n  "root": "plate 1",\n  "share": 0.5\n}\n', 'from plate 1')
     """
     read = json.loads(config)
     places: dict[str, str] = {}
