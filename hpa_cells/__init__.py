@@ -1,8 +1,8 @@
 """Where proteins are in single human cells, read from four-channel fields labelled only as a whole.
 
 The verbs of the ``hpa-cells`` program are functions here: `simulate`, `segment`, `train`, `predict`, `merge`,
-`evaluate`, `calibrate`, `export`, `report` and `explore`. They are loaded on first use, so that importing the package
-stays fast.
+`evaluate`, `calibrate`, `export`, `report`, `explore`, `push`, `pull` and `onnx`. They are loaded on first use, so that
+importing the package stays fast.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ _VERBS = (
     "export",
     "report",
     "explore",
+    "push",
+    "pull",
+    "onnx",
 )
 _PLACES = dict.fromkeys(_VERBS, "hpa_cells.commands.api") | {"read_table": "hpa_cells.table"}
 

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "hpa_cells"
 BOTTOM = {
     *("classes", "presence", "types", "table", "provenance", "atomic", "limits", "parquet", "spreadsheet"),
-    *("shown", "addresses", "places", "figures", "label_images"),
+    *("shown", "addresses", "places", "figures", "label_images", "hub"),
 }
 MASKS = BOTTOM | {"masks"}
 FLOOR = MASKS | {"fields", "cells", "models", "metrics"}
@@ -23,6 +23,7 @@ ALLOWED = {
     "shown": set(),
     "addresses": {"limits", "shown"},
     "places": {"addresses", "shown"},
+    "hub": {"limits", "shown"},
     "atomic": {"places"},
     "figures": {"atomic"},
     "types": {"classes", "label_images"},
@@ -43,6 +44,7 @@ ALLOWED = {
     "export": FLOOR | {"segmentation"},
     "report": FLOOR | {"segmentation"},
     "explore": FLOOR | {"segmentation"},
+    "sharing": FLOOR | {"segmentation"},
 }
 ALLOWED["commands"] = set(ALLOWED)
 ALLOWED["__init__"] = {"commands"}

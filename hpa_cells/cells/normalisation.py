@@ -14,13 +14,20 @@ from numpy.typing import NDArray
 
 from hpa_cells.types import Field
 
-__all__ = ["NORMALISATION_QUANTILES", "channel_range", "intensity_tables", "look_up", "normalise_field"]
+__all__ = [
+    "FLOOR_LEVELS",
+    "NORMALISATION_QUANTILES",
+    "channel_range",
+    "intensity_tables",
+    "look_up",
+    "normalise_field",
+]
 
 # The 1st percentile is background in all but the fullest fields. A thousandth of a field is about 27 um2: the
 # spots of a few centrosomes may saturate, but a speck of dust does not set the scale.
 NORMALISATION_QUANTILES = (0.01, 0.999)
 # Least distance between background and bright end, in levels of an 8-bit image.
-_FLOOR_LEVELS = 32
+FLOOR_LEVELS = 32
 # Every fourth row and column is enough for a quantile of a field this large.
 _SAMPLED_SIDE_PX = 512
 
@@ -76,9 +83,7 @@ def channel_range(plane: NDArray[np.uint8] | NDArray[np.uint16], max_value: int)
     cumulative = np.cumsum(counts.ravel(), dtype=np.float64)
     # Order statistics, not interpolated: numbers stay whole until the one division, so 8 and 16 bit agree.
     background, bright = np.searchsorted(cumulative, np.array(NORMALISATION_QUANTILES) * cumulative[-1])
-    return int(background), int(background) + max(
-        int(bright - background), _FLOOR_LEVELS * (max_value // 255)
-    )
+    return int(background), int(background) + max(int(bright - background), FLOOR_LEVELS * (max_value // 255))
 
 
 def _lookup_table(plane: NDArray[np.uint8] | NDArray[np.uint16], max_value: int) -> NDArray[np.uint8]:

@@ -9,6 +9,8 @@ from typing import Any, Final
 from omegaconf import DictConfig, OmegaConf
 
 from hpa_cells.commands.grammar import is_path_setting
+from hpa_cells.commands.hub_models import hub_settings
+from hpa_cells.hub import HubModel, is_on_hub
 from hpa_cells.places import Address, is_address, place
 from hpa_cells.shown import redacted
 
@@ -38,11 +40,16 @@ def refuse_addresses(verb: str, config: DictConfig) -> None:
     for name, text in _paths(OmegaConf.to_container(config, resolve=False)):
         if not is_address(text):
             continue
+        if is_on_hub(text) and name in hub_settings(verb):
+            HubModel.parse(text)
+            continue
         if name not in _TAKEN.get(verb, frozenset()):
             takers = ", ".join(f"`{each}`" for each in sorted(_TAKEN.get(verb, ())))
             raise ValueError(
                 f"`{name}` of {verb} is {redacted(text)}, and takes a path of this machine: copy the files, or mount "
-                "the store." + (f" Addresses are taken by {takers}." if takers else "")
+                "the store."
+                + (f" Addresses are taken by {takers}." if takers else "")
+                + (" Of a hub it takes hf://owner/name." if name in hub_settings(verb) else "")
             )
         place(text)
 

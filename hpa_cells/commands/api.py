@@ -16,6 +16,7 @@ import pandas as pd
 
 from hpa_cells.commands.addresses import refuse_addresses
 from hpa_cells.commands.grammar import quoted
+from hpa_cells.commands.hub_models import pin_models
 from hpa_cells.commands.settings import compose, refuse_misspelt, refuse_useless_out
 from hpa_cells.places import Address, Place, place
 from hpa_cells.prediction.parts import Part
@@ -27,7 +28,10 @@ __all__ = [
     "explore",
     "export",
     "merge",
+    "onnx",
     "predict",
+    "pull",
+    "push",
     "report",
     "segment",
     "simulate",
@@ -85,7 +89,8 @@ def predict(
 ) -> pd.DataFrame:
     """Cells of a run, one row each, as `hpa_cells.table.CellTable.cells`; also written to `out`.
 
-    Without a model of your own the one in the package answers, which has seen simulated cells only.
+    Without a model of your own the one in the package answers, which has seen simulated cells only; ``hf://owner/name``
+    is one of a hub.
 
     Raises
     ------
@@ -207,12 +212,49 @@ def explore(*, out: Path | str, overrides: Sequence[str] = (), **settings: Setti
     return Path(out)
 
 
+def push(*, model: Path | str, out: str, overrides: Sequence[str] = (), **settings: Setting) -> str:
+    """Address of the model on the hub, ``hf://owner/name``; `out` itself.
+
+    Examples
+    --------
+    >>> push(model="model", out="hf://lab/cells", license="cc-by-4.0")  # doctest: +SKIP
+    'hf://lab/cells'
+    """
+    _run("push", settings | {"model": model, "out": out}, overrides)
+    return out
+
+
+def pull(*, model: str, out: Path | str, overrides: Sequence[str] = (), **settings: Setting) -> Path:
+    """Folder with a copy of a model on a hub; `out` itself. To use a model, `predict` takes its address, too.
+
+    Examples
+    --------
+    >>> pull(model="hf://lab/cells", out="model")  # doctest: +SKIP
+    PosixPath('model')
+    """
+    _run("pull", settings | {"model": model, "out": out}, overrides)
+    return Path(out)
+
+
+def onnx(*, model: Path | str, out: Path | str, overrides: Sequence[str] = (), **settings: Setting) -> Path:
+    """File of a classifier or a segmenter as ONNX; `out` itself.
+
+    Examples
+    --------
+    >>> onnx(model="shipped", out="model.onnx")  # doctest: +SKIP
+    PosixPath('model.onnx')
+    """
+    _run("onnx", settings | {"model": model, "out": out}, overrides)
+    return Path(out)
+
+
 def _run(verb: str, settings: Mapping[str, Setting], overrides: Sequence[str]) -> None:
     named = [f"{name}={_in_hydra_grammar(value)}" for name, value in settings.items()]
     refuse_misspelt(verb, [*named, *overrides])
     config = compose(verb, [*named, *overrides])
     refuse_addresses(verb, config)
     refuse_useless_out(config)
+    pin_models(verb, config)
     import_module(f"hpa_cells.commands.{verb}").run(config)
 
 

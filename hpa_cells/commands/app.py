@@ -15,6 +15,7 @@ from hpa_cells import __version__
 from hpa_cells.commands.addresses import refuse_addresses
 from hpa_cells.commands.grammar import paths_as_typed
 from hpa_cells.commands.help import help_text
+from hpa_cells.commands.hub_models import pin_models
 from hpa_cells.commands.settings import conf_folder, refuse_misspelt, refuse_useless_out
 from hpa_cells.shown import shown
 
@@ -38,6 +39,9 @@ VERBS = {
     "export": "turn a cell table into a submission or another format",
     "report": "make one HTML page and overlays of a run",
     "explore": "look at label tables and fields before training",
+    "push": "put a model up on a hub, for others to use",
+    "pull": "bring a model of a hub into a folder",
+    "onnx": "write a model as ONNX, which other programs run",
 }
 _FAILED, _MISUSED = 1, 2
 _GOES_ON = "Finished work is kept: the same command goes on from there."
@@ -154,6 +158,7 @@ def _run(verb: str, cfg: DictConfig) -> float | None:
     module = import_module(f"hpa_cells.commands.{verb}")
     refuse_addresses(verb, cfg)
     refuse_useless_out(cfg)
+    pin_models(verb, cfg)
     score: float | None = module.run(cfg)
     return score
 

@@ -10,6 +10,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from hpa_cells import __version__
+from hpa_cells.commands.hub_models import pinned_places
 from hpa_cells.commands.outcomes import follow, refuse_failures
 from hpa_cells.commands.settings import to_settings
 from hpa_cells.fields import scan_fields
@@ -177,6 +178,8 @@ def _provenance(
             "crops": models.crop_settings,
             **({} if models.field_settings is None else {"whole_fields": models.field_settings}),
             **({} if models.square_settings is None else {"squares": models.square_settings}),
+            # With their commits: of another one a run does not go on, whatever has changed.
+            **({"models": on_hub} if (on_hub := pinned_places(cfg.model)) else {}),
             "about_models": [each.provenance.get("about") for each in models.members],
             "tta": asdict(settings.scoring.symmetries),
             "fusion": settings.fusion.provenance,

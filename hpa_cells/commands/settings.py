@@ -12,6 +12,7 @@ from typing import TypeVar, cast
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from hpa_cells.commands.addresses import refuse_useless_address
+from hpa_cells.hub import is_on_hub
 from hpa_cells.places import Address, place
 
 __all__ = [
@@ -101,12 +102,14 @@ def refuse_useless_out(config: DictConfig) -> None:
         return  # The verb asks for it, unless it does without.
     if not str(config.out or "").strip():
         raise ValueError("`out` is empty: give a place to write to, or out=. for the folder you are in.")
+    if is_on_hub(config.out) and "private" in config:
+        return  # Of the one verb that puts models up: the hub says itself whether it takes one.
     out = place(config.out)
     if isinstance(out, Address):
         refuse_useless_address(out)
         return
-    # A file that is there already is replaced, by the one verb that writes one.
-    folder = out.parent if out.suffix and "format" in config else out
+    # A file that is there already is replaced, by the verbs that write one.
+    folder = out.parent if out.suffix and ("format" in config or "opset" in config) else out
     there = next(each for each in (folder, *folder.parents) if each.exists())
     if not there.is_dir():
         raise NotADirectoryError(f"{there} is a file where out={out} needs a folder: choose another `out`.")

@@ -21,7 +21,9 @@ from hpa_cells.commands.settings import to_settings
 from hpa_cells.commands.teacher_answers import read_answers
 from hpa_cells.commands.training_run import plain
 from hpa_cells.fields import FieldSource
+from hpa_cells.hub import is_on_hub
 from hpa_cells.models import SHIPPED, Ensemble, load_models
+from hpa_cells.models.start import checkpoint_folder
 from hpa_cells.table import Provenance
 from hpa_cells.training.augmentation import AugmentationSettings
 from hpa_cells.training.cutting import fields_fingerprint, masks_fingerprint
@@ -176,9 +178,13 @@ def _check_student(cfg: DictConfig) -> None:
 
 def _is_folds(place: str) -> bool:
     """Whether a place holds folds; what holds neither these nor a model is refused."""
-    folder = Path(place)
     if place == SHIPPED:
         return False
+    folder = checkpoint_folder(place)
+    if is_on_hub(place) and fold_folders(folder):
+        raise ValueError(
+            f"teacher={place} is a cross-fit, whose answers about its own fields are not on a hub: give a single model."
+        )
     # As `load_models` tells them apart.
     if fold_folders(folder):
         return True

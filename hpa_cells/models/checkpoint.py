@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from hpa_cells.atomic import replaced_on_success
 from hpa_cells.classes import ClassSet, get_class_set
+from hpa_cells.hub import HubModel, is_on_hub, pull
 from hpa_cells.models.card import model_card
 from hpa_cells.models.classifier import CellClassifier, ClassifierSettings
 from hpa_cells.models.pooling import PoolingSettings
@@ -28,12 +29,13 @@ from hpa_cells.types import Channel
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Checkpoint", "load_checkpoint", "read_encoder", "read_weights_hash", "save_checkpoint"]
+__all__ = ["FILES", "Checkpoint", "load_checkpoint", "read_encoder", "read_weights_hash", "save_checkpoint"]
 
 FORMAT_VERSION = 1
 # Views that have settings of their own; all others are `crop_settings`.
 _SETTINGS_OF_VIEW: Final = {"field": "field_settings", "squares": "square_settings"}
 _WEIGHTS, _CONFIG, _CARD = "model.safetensors", "checkpoint.json", "README.md"
+FILES: Final = (_CONFIG, _WEIGHTS, _CARD)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,6 +125,8 @@ def save_checkpoint(folder: Path | str, checkpoint: Checkpoint) -> Checkpoint:
 def load_checkpoint(folder: Path | str) -> Checkpoint:
     """Read a folder that `save_checkpoint` wrote; the model is on the CPU, in evaluation mode.
 
+    The address of a model on a hub, ``hf://owner/name``, is a folder, too, that is pulled first.
+
     Raises
     ------
     FileNotFoundError
@@ -133,7 +137,7 @@ def load_checkpoint(folder: Path | str) -> Checkpoint:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    folder = Path(folder)
+    folder = pull(HubModel.parse(str(folder)), FILES).folder if is_on_hub(folder) else Path(folder)
     config = _read_config(folder)
     weights = _read_bytes(folder / _WEIGHTS)
     weights_hash = hashlib.sha256(weights).hexdigest()

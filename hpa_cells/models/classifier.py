@@ -183,7 +183,8 @@ class CellClassifier(nn.Module):
         The crops of a field may be embedded in several batches, but all its cells are needed here at once.
         """
         cell_logits = self.cell_head(embeddings)
-        num_fields = int(bag_index.max()) + 1
+        # Not by `int`, which would fix the number while a model is exported.
+        num_fields = cast(int, bag_index.max().item()) + 1
         if self.field_head is None:
             field_logits = self.pooling(cell_logits, bag_index, num_fields, embeddings)
         else:

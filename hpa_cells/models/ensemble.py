@@ -17,7 +17,7 @@ from hpa_cells.models.checkpoint import Checkpoint, load_checkpoint
 from hpa_cells.models.start import checkpoint_folder
 from hpa_cells.types import Channel
 
-__all__ = ["Ensemble", "load_models"]
+__all__ = ["Ensemble", "folds_of", "load_models"]
 
 # What is made of a field for each view, in words.
 _SEEN: Final = {"crops": "crops cut", "field": "whole fields shown", "squares": "squares cut"}
@@ -119,20 +119,24 @@ class Ensemble:
 def load_models(places: Path | str | Sequence[Path | str]) -> Ensemble:
     """Read one or more checkpoint folders.
 
-    A folder with ``fold-0``, ``fold-1`` ... in it stands for those, ``shipped`` for the model in the package.
+    A folder with ``fold-0``, ``fold-1`` ... in it stands for those, ``shipped`` for the model in the package,
+    ``hf://owner/name`` for one that is pulled from a hub.
 
     Raises
     ------
     FileNotFoundError
         If one is missing.
+    OSError
+        If one on a hub cannot be had.
     ValueError
         If one is damaged, or they do not go together.
     """
     named = [places] if isinstance(places, str | Path) else list(places)
-    folders = [folder for place in named for folder in _folds_of(checkpoint_folder(place))]
+    roots = [checkpoint_folder(place) for place in named]
+    folders = [folder for root in roots for folder in folds_of(root)]
     members = tuple(load_checkpoint(folder) for folder in folders)
-    for place in named:
-        _check_folds(Path(place), members, folders)
+    for root in roots:
+        _check_folds(root, members, folders)
     return Ensemble(members=members)
 
 
@@ -153,6 +157,7 @@ def _num_folds(provenance: dict[str, Any]) -> int | None:
     return settings["data"]["num_folds"] if isinstance(settings, dict) and "data" in settings else None
 
 
-def _folds_of(folder: Path) -> list[Path]:
+def folds_of(folder: Path) -> list[Path]:
+    """The folders of the folds in a folder, in their order; without any the folder itself."""
     folds = [each for each in folder.glob("fold-*") if each.name.removeprefix("fold-").isdecimal()]
     return sorted(folds, key=lambda each: int(each.name.removeprefix("fold-"))) or [folder]

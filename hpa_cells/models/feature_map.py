@@ -22,7 +22,15 @@ from torch import Tensor, nn
 from hpa_cells.models.encoder import EncoderSettings, build_encoder
 from hpa_cells.types import NUM_CHANNELS
 
-__all__ = ["CellPlaces", "check_feature_map", "check_stride", "find_places", "read_map", "with_stride"]
+__all__ = [
+    "CellPlaces",
+    "check_feature_map",
+    "check_stride",
+    "find_places",
+    "of_place",
+    "read_map",
+    "with_stride",
+]
 
 _STRIDES: Final = (8, 16, 32)
 
@@ -182,14 +190,14 @@ def find_places(masks: Tensor, height: int, width: int) -> CellPlaces:
     # What is no cell is counted in a row of its own, before those of the cells.
     row_of_number = torch.cat([slots.new_zeros(1), slots + 1])
     num_rows, num_places = int(sizes.max()) + 1 if num_fields else 1, height * width
-    place = _of_place(masks.shape[1], height, masks.device)[:, None] * width
-    place = place + _of_place(masks.shape[2], width, masks.device)
+    place = of_place(masks.shape[1], height, masks.device)[:, None] * width
+    place = place + of_place(masks.shape[2], width, masks.device)
     bins = (image_of_pixel * num_rows + row_of_number[numbers]) * num_places + place
     areas = torch.bincount(bins.flatten(), minlength=num_fields * num_rows * num_places)
     areas = areas.view(num_fields, num_rows, num_places)[:, 1:].float()
     return CellPlaces(areas=areas, image_of_cell=image_of_cell, slot_of_cell=slots)
 
 
-def _of_place(num_px: int, num_places: int, device: torch.device) -> Tensor:
+def of_place(num_px: int, num_places: int, device: torch.device) -> Tensor:
     """(num_px,) int64: the place in which each pixel along a side lies."""
     return torch.arange(num_px, device=device) * num_places // num_px

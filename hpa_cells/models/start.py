@@ -5,19 +5,45 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-from hpa_cells.models.checkpoint import Checkpoint, load_checkpoint, read_encoder
+from hpa_cells.hub import HubModel, is_on_hub, pull
+from hpa_cells.models.checkpoint import FILES, Checkpoint, load_checkpoint, read_encoder
 from hpa_cells.models.classifier import CellClassifier
 
-__all__ = ["SHIPPED", "SHIPPED_MODEL", "checkpoint_folder", "shipped_encoder", "take_over"]
+__all__ = [
+    "FILES_ON_HUB",
+    "SHIPPED",
+    "SHIPPED_MODEL",
+    "checkpoint_folder",
+    "pinned_model",
+    "shipped_encoder",
+    "take_over",
+]
 
 SHIPPED: Final = "shipped"
 # A small model that has seen simulated cells only.
 SHIPPED_MODEL: Final = Path(__file__).parent / "shipped"
 
 
+# Of a repository no other file is fetched, whatever lies there: the first one makes it a model.
+FILES_ON_HUB: Final = (*FILES, *(f"fold-*/{name}" for name in FILES))
+
+
 def checkpoint_folder(place: Path | str) -> Path:
-    """The folder of a checkpoint; ``shipped`` names the one in the package."""
+    """The folder of a checkpoint; ``shipped`` names the one in the package, ``hf://owner/name`` one that is pulled.
+
+    Raises
+    ------
+    OSError, ValueError
+        If a model on a hub cannot be had, see `hpa_cells.hub.pull`.
+    """
+    if is_on_hub(place):
+        return pull(HubModel.parse(str(place)), FILES_ON_HUB).folder
     return SHIPPED_MODEL if str(place) == SHIPPED else Path(place)
+
+
+def pinned_model(place: str) -> str:
+    """The address of a model on a hub with the commit that it has now; the model is here then. Errors as `pull`."""
+    return str(pull(HubModel.parse(place), FILES_ON_HUB).pinned)
 
 
 def shipped_encoder() -> tuple[str, dict[str, Any]]:
@@ -35,7 +61,7 @@ def take_over(
     classifier
         Gets the weights.
     place
-        A checkpoint folder, or ``shipped``.
+        A checkpoint folder, ``shipped`` or ``hf://owner/name``.
     class_set
         Name of the class set of `classifier`.
     heads

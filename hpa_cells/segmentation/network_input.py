@@ -27,11 +27,11 @@ NETWORK_CHANNELS: Final = (Channel.MICROTUBULES, Channel.ER, Channel.NUCLEUS)
 # Rows at the network's scale.
 _BAND_PX = 64
 
-_DARK_QUANTILE, _BRIGHT_QUANTILE = 0.005, 0.995
+DARK_QUANTILE, BRIGHT_QUANTILE = 0.005, 0.995
 # Specks of dirt above the bright end are told from cells no better for being brighter still.
-_MOST = 1.5
+MOST = 1.5
 # In units of an 8-bit image; below it, what differs is the rounding of resizing.
-_LEAST_SPAN = 0.02
+LEAST_SPAN = 0.02
 
 # Enlarging shows nothing of a cell in pixels coarser than this: a nucleus has five of them across. Images of whole
 # slides have up to 1.3 um.
@@ -95,7 +95,7 @@ def _means_of_squares(plane: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[
 def intensity_range(planes: NDArray[np.float32]) -> NDArray[np.float32]:
     """(C, 2) float32, the dark and the bright end of each of (C, h, w) channels."""
     # A quarter of the pixels says the same.
-    ends = np.quantile(planes[:, ::2, ::2], (_DARK_QUANTILE, _BRIGHT_QUANTILE), axis=(1, 2))
+    ends = np.quantile(planes[:, ::2, ::2], (DARK_QUANTILE, BRIGHT_QUANTILE), axis=(1, 2))
     return ends.T.astype(np.float32)
 
 
@@ -107,8 +107,8 @@ def to_range(planes: NDArray[np.float32], ends: NDArray[np.float32]) -> NDArray[
     """
     dark, bright = ends[:, :1, None], ends[:, 1:, None]
     span = bright - dark
-    relative = np.divide(planes - dark, span, out=np.zeros_like(planes), where=span > _LEAST_SPAN)
-    scaled: NDArray[np.float32] = np.sqrt(np.clip(relative, 0, _MOST, out=relative), out=relative)
+    relative = np.divide(planes - dark, span, out=np.zeros_like(planes), where=span > LEAST_SPAN)
+    scaled: NDArray[np.float32] = np.sqrt(np.clip(relative, 0, MOST, out=relative), out=relative)
     return scaled
 
 

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hpa_cells.hub import HubModel, is_on_hub, pull
 from hpa_cells.segmentation.devices import chosen_device, device_kind
 from hpa_cells.segmentation.field_size import at_field_size
 from hpa_cells.segmentation.network_input import network_input, shows_no_nuclei, shows_nuclei_only
@@ -20,9 +21,11 @@ from hpa_cells.types import Channel, Field, Segmentation
 if TYPE_CHECKING:
     from hpa_cells.segmentation.network import CellUNet
 
-__all__ = ["PACKAGED_WEIGHTS", "UNet"]
+__all__ = ["FILES_ON_HUB", "PACKAGED_WEIGHTS", "UNet", "pinned_segmenter", "weights_file"]
 
 PACKAGED_WEIGHTS = Path(__file__).parent / "weights" / "unet.safetensors"
+# Of a repository no other file is fetched, whatever lies there: the first one makes it a segmenter.
+FILES_ON_HUB: Final = ("unet.safetensors", "README.md")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,8 @@ class UNet:
     Attributes
     ----------
     weights
-        A file that a training of the segmenter wrote; None for the one in the package.
+        A file that a training of the segmenter wrote, or ``hf://owner/name``, where one was pushed to; None for the one
+        in the package.
     device
         ``cpu``, ``cuda``, ``cuda:1`` ...; ``auto`` takes a GPU where there is one.
     half
@@ -90,7 +94,7 @@ class UNet:
         """
         from hpa_cells.segmentation.network import weights_hash
 
-        return weights_hash(_weights_file(self.weights))
+        return weights_hash(weights_file(self.weights))
 
     @property
     def is_on_gpu(self) -> bool:
@@ -182,8 +186,16 @@ def _margin_px(reach: int | None) -> int:
     return max(_LEAST_MARGIN_PX, reach + -reach % _MARGIN_STEP_PX)
 
 
-def _weights_file(weights: str | None) -> Path:
+def weights_file(weights: str | None) -> Path:
+    """The file of `UNet.weights`; one on a hub is pulled, with errors as `hpa_cells.hub.pull`."""
+    if weights is not None and is_on_hub(weights):
+        return pull(HubModel.parse(weights), FILES_ON_HUB).folder / FILES_ON_HUB[0]
     return PACKAGED_WEIGHTS if weights is None else Path(weights)
+
+
+def pinned_segmenter(weights: str) -> str:
+    """The address of a segmenter on a hub with the commit that it has now; it is here then. Errors as `pull`."""
+    return str(pull(HubModel.parse(weights), FILES_ON_HUB).pinned)
 
 
 # Once a process, not once a batch.
@@ -193,7 +205,7 @@ def _load(weights: str | None, device: str) -> CellUNet:
 
     from hpa_cells.segmentation.network import read_network
 
-    network, _ = read_network(_weights_file(weights))
+    network, _ = read_network(weights_file(weights))
     return network.to(memory_format=torch.channels_last).to(device)
 
 

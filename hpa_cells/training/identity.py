@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from typing import Any, Final
 
+from hpa_cells.hub import is_on_hub
+
 __all__ = ["identity"]
 
 # Where things are kept, how fast a training is and how talkative: nothing of it changes what comes out.
@@ -51,6 +53,6 @@ def _of_one(value: Any, name: str) -> Any:
         return {key: _of_one(value[key], named[key]) for key in value if named[key] not in _WITHOUT_EFFECT}
     if isinstance(value, list | tuple):
         return [_of_one(each, name) for each in value]
-    if isinstance(value, str) and value and name.rpartition(".")[2] in _PATHS:
+    if isinstance(value, str) and value and not is_on_hub(value) and name.rpartition(".")[2] in _PATHS:
         return os.path.normpath(value)
     return value

@@ -26,6 +26,9 @@ COMPLETE = {
     "report": ["table=T", "fields=F"],
     "explore": ["fields=F"],
     "merge": [],
+    "push": ["model=M"],
+    "pull": ["model=hf://o/m"],
+    "onnx": ["model=M"],
 }
 
 

@@ -16,7 +16,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import logsigmoid, softplus
 from typing_extensions import override
 
 from hpa_cells.models.pooling.bags import bag_log_mean_exp, bag_sizes, bag_sum
@@ -36,7 +36,7 @@ class NoisyOrPooling(BagPooling):
 
     @override
     def pool(self, values: Tensor, bag_index: Tensor, num_bags: int, embeddings: Tensor) -> Tensor:
-        strength = bag_sum(-logsigmoid(-values), bag_index, num_bags)
+        strength = bag_sum(-_log_sigmoid(-values), bag_index, num_bags)
         # The sum itself is 0 in float32 where all logits are below -104, its logarithm is not.
         sizes = bag_sizes(bag_index, num_bags, values)
         log_strength = bag_log_mean_exp(_log_softplus(values), bag_index, num_bags) + sizes.log()
@@ -81,8 +81,8 @@ class NoisyAndPooling(BagPooling):
 
     @override
     def pool(self, values: Tensor, bag_index: Tensor, num_bags: int, embeddings: Tensor) -> Tensor:
-        log_present = bag_log_mean_exp(logsigmoid(values), bag_index, num_bags)
-        log_absent = bag_log_mean_exp(logsigmoid(-values), bag_index, num_bags)
+        log_present = bag_log_mean_exp(_log_sigmoid(values), bag_index, num_bags)
+        log_absent = bag_log_mean_exp(_log_sigmoid(-values), bag_index, num_bags)
         steps = _shi(self.slope * log_present.exp()) - _shi(self.slope * log_absent.exp())
         return log_present - log_absent + steps + self._offset(values.dtype)
 
@@ -90,13 +90,19 @@ class NoisyAndPooling(BagPooling):
         """(V,) float: what the thresholds add to the logit; 0 for thresholds of a half."""
         thresholds = self.threshold_logits.to(dtype).sigmoid()
         low, high = -self.slope * thresholds, self.slope * (1 - thresholds)
-        return self.slope / 2 + logsigmoid(low) - logsigmoid(high)
+        return self.slope / 2 + _log_sigmoid(low) - _log_sigmoid(high)
+
+
+def _log_sigmoid(values: Tensor) -> Tensor:
+    """``log(sigmoid(values))``."""
+    # As ONNX it would be the logarithm of a sigmoid, which is 1 from 17 on.
+    return -softplus(-values) if torch.compiler.is_exporting() else logsigmoid(values)
 
 
 def _log_softplus(values: Tensor) -> Tensor:
     """``log(log(1 + exp(values)))``; below -30 it is `values` to 14 digits."""
     is_low = values < -30
-    return torch.where(is_low, values, (-logsigmoid(-values.masked_fill(is_low, 0))).log())
+    return torch.where(is_low, values, (-_log_sigmoid(-values.masked_fill(is_low, 0))).log())
 
 
 def _shi(values: Tensor) -> Tensor:
