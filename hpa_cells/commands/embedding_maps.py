@@ -90,7 +90,7 @@ def embed_fields(cfg: DictConfig, out: Path) -> tuple[Path | None, list[Failure]
 
 def write_embedding_maps(
     folder: Path, labels: LabelTable | None, settings: EmbeddingSettings, out: Path
-) -> None:
+) -> pd.DataFrame:
     """Write ``embedding_cells.csv``, ``embedding_fields.csv`` and the maps of a cell table, and print the gist.
 
     Parameters
@@ -103,6 +103,10 @@ def write_embedding_maps(
         From where on something is told.
     out
         Where to write.
+
+    Returns
+    -------
+    What `hpa_cells.explore.place_fields` says of the fields, the oddest first.
     """
     cells = read_embeddings(folder)
     placed, fields = place_cells(cells, settings), place_fields(cells, settings)
@@ -124,6 +128,7 @@ def write_embedding_maps(
             }
         ),
     )
+    return fields
 
 
 def _write_maps(cells: CellEmbeddings, placed: pd.DataFrame, labels: LabelTable | None, out: Path) -> None:

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from hpa_cells.classes import get_class_set
 from hpa_cells.commands.app import FieldsFailedError
 from hpa_cells.commands.embedding_maps import embed_fields, write_embedding_maps
+from hpa_cells.commands.field_doubts import write_field_weights
 from hpa_cells.commands.label_review import write_label_review
 from hpa_cells.commands.progress import field_progress
 from hpa_cells.commands.settings import to_settings
@@ -19,10 +20,15 @@ from hpa_cells.commands.tables import print_table, write_csv
 from hpa_cells.commands.workers import worker_processes
 from hpa_cells.explore import (
     AnomalySettings,
+    Doubt,
+    DoubtSettings,
     EmbeddingSettings,
     FieldStatistics,
     carries_embeddings,
     co_occurrence,
+    doubts_of_anomalies,
+    doubts_of_embeddings,
+    doubts_of_labels,
     field_statistics,
     find_anomalies,
     label_combinations,
@@ -54,20 +60,25 @@ def run(cfg: DictConfig) -> None:
     out = Path(cfg.out)
     anomalies = to_settings(AnomalySettings, cfg.anomalies)
     odd_embeddings = to_settings(EmbeddingSettings, cfg.embedding_anomalies)
+    weights = to_settings(DoubtSettings, cfg.weights)
     labels: LabelTable | None = None
+    # None while nothing was looked at that may be in doubt.
+    doubts: list[Doubt] | None = None
     failures: list[Failure] = []
     if cfg.labels is not None:
         labels = read_label_table(cfg.labels, get_class_set(cfg.class_set) if cfg.class_set else None)
         _explore_labels(labels, out)
     if cfg.fields is not None:
         statistics, failures = _read_fields(cfg)
-        _explore_fields(statistics, anomalies, out)
+        found = _explore_fields(statistics, anomalies, out)
+        if statistics:
+            doubts = [*doubts_of_anomalies(found, labels, weights)]
         if labels is not None:
-            found = {field.field_id for field in statistics} | {failure.field_id for failure in failures}
-            _compare_ids(labels, found, out)
+            seen = {field.field_id for field in statistics} | {failure.field_id for failure in failures}
+            _compare_ids(labels, seen, out)
         write_failures(out, failures)
     if labels is not None and cfg.table is not None:
-        write_label_review(labels, Path(cfg.table), out)
+        doubts = [*(doubts or []), *doubts_of_labels(write_label_review(labels, Path(cfg.table), out))]
     if cfg.embedding is not None:
         embedded, failed = embed_fields(cfg, out)
         # A field that cannot be read is told once.
@@ -77,7 +88,10 @@ def run(cfg: DictConfig) -> None:
     else:
         embedded = Path(cfg.table) if cfg.table is not None and carries_embeddings(cfg.table) else None
     if embedded is not None:
-        write_embedding_maps(embedded, labels, odd_embeddings, out)
+        placed = write_embedding_maps(embedded, labels, odd_embeddings, out)
+        doubts = [*(doubts or []), *doubts_of_embeddings(placed, labels, weights)]
+    if doubts is not None:
+        write_field_weights(doubts, labels, out)
     _conclude(out, failures)
 
 
@@ -142,11 +156,12 @@ def _statistics_of(source: FieldSource, *, pixel_size_um: float | None) -> Field
         return Failure(field_id=source.field_id, stage="read", error=str(error))
 
 
-def _explore_fields(statistics: list[FieldStatistics], settings: AnomalySettings, out: Path) -> None:
-    if not statistics:
-        return
-    channels = pd.DataFrame([row for field in statistics for row in field.channels])
+def _explore_fields(statistics: list[FieldStatistics], settings: AnomalySettings, out: Path) -> pd.DataFrame:
+    """Write what the pixels say; the anomalies among it."""
     anomalies = find_anomalies(statistics, settings)
+    if not statistics:
+        return anomalies
+    channels = pd.DataFrame([row for field in statistics for row in field.channels])
     write_csv(channels, out / "channels.csv")
     write_csv(anomalies, out / "anomalies.csv")
     write_intensity_figure(channels, anomalies, out / "intensities.png")
@@ -154,12 +169,13 @@ def _explore_fields(statistics: list[FieldStatistics], settings: AnomalySettings
     print_table(f"{len(statistics):,} fields", shapes.rename("fields").reset_index())
     if anomalies.empty:
         log.info("No field is odd in any way that is looked for.")
-        return
+        return anomalies
     kinds = anomalies.groupby(["kind", "channel"])["field_id"].agg(["nunique", "first"]).reset_index()
     print_table(
         f"anomalies ({anomalies['field_id'].nunique():,} fields)",
         kinds.rename(columns={"nunique": "fields", "first": "for example"}),
     )
+    return anomalies
 
 
 def _compare_ids(table: LabelTable, found: set[str], out: Path) -> None:

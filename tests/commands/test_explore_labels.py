@@ -145,9 +145,10 @@ def test_edited_weights_are_never_lost(world: Path) -> None:
     assert (out / "field_weights.csv").read_text() == proposed
     edited = proposed.replace("f07,", "f08,")
     (out / "field_weights.csv").write_text(edited)
-    with pytest.raises(FileExistsError, match=r"field_weights\.csv holds other weights .* move it elsewhere"):
+    with pytest.raises(FileExistsError, match=r"field_weights\.csv holds other weights .* they are kept"):
         explore(world, f"table={world / 'table'}")
     assert (out / "field_weights.csv").read_text() == edited
+    assert (out / "field_weights.proposed.csv").read_text() == proposed
 
 
 def test_a_table_alone_needs_embeddings(world: Path) -> None:
