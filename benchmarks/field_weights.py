@@ -30,7 +30,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
-from label_review import first_fields, hpa_cells, link_fields, show, swap_labels
+from label_review import first_fields, hpa_cells, show, swap_labels
 from numpy.typing import NDArray
 
 from hpa_cells.fields import LabelTable, read_label_table, write_label_table
@@ -84,10 +84,13 @@ class World:
         """Folder of this seed."""
         return self.out / f"seed-{self.seed}"
 
-    @property
-    def test(self) -> Path:
-        """The fields to read."""
-        return self.out / "test"
+    def part(self, name: str) -> Path:
+        """The sound fields to learn from, ``train``, or to read, ``test``; links, for all seeds."""
+        return self.out / name
+
+    def masks(self, name: str) -> Path:
+        """Their label images."""
+        return self.out / "masks" / name
 
 
 def main() -> None:
@@ -95,12 +98,13 @@ def main() -> None:
     found, learned = [], []
     for seed in arguments.seeds:
         world = world_of(arguments, seed)
+        test = first_fields(read_label_table(world.sim / "test.csv"), arguments.test_fields)
+        link_fields(world, "train", world.true.field_ids)
+        link_fields(world, "test", test.field_ids)
         spoil(world)
         segment(world)
         explore(world, arguments.folds, arguments.settings)
         found.append(compare(world))
-        test = first_fields(read_label_table(world.sim / "test.csv"), arguments.test_fields)
-        link_fields(world, test.field_ids)
         learned += [learn(world, variant, arguments.settings) for variant in arguments.variants]
     arguments.out.mkdir(parents=True, exist_ok=True)
     show(pd.concat(found), "Faulty fields that explore names, simulated", arguments.out / "found.csv")
@@ -155,6 +159,13 @@ def world_of(arguments: argparse.Namespace, seed: int) -> World:
     )
 
 
+def link_fields(world: World, name: str, field_ids: tuple[str, ...]) -> None:
+    world.part(name).mkdir(parents=True, exist_ok=True)
+    for file in (f"{field_id}_{color}.png" for field_id in field_ids for color in COLORS):
+        if not (world.part(name) / file).exists():
+            (world.part(name) / file).symlink_to((world.sim / name / file).resolve())
+
+
 def spoil(world: World) -> None:
     """Write the labels and the fields with their faults; sound fields are linked to."""
     folder, spoiled = world.own / "train", world.own / "spoiled"
@@ -193,7 +204,7 @@ def spoilt(channels: NDArray[np.uint8], fault: str) -> NDArray[np.uint8]:
 def segment(world: World) -> None:
     """Find the cells of all fields with the default segmenter, those of sound fields once for all seeds."""
     for part in ("train", "test"):
-        hpa_cells("segment", f"fields={world.sim / part}", f"out={world.out / 'masks' / part}")
+        hpa_cells("segment", f"fields={world.part(part)}", f"out={world.masks(part)}")
     own = world.own / "masks"
     hpa_cells("segment", f"fields={world.own / 'spoiled'}", f"out={own}")
     for field_id in world.true.field_ids:
@@ -201,14 +212,14 @@ def segment(world: World) -> None:
             target = own / f"{field_id}_{kind}.png"
             if not target.exists():
                 source = f"{world.source_of.get(field_id, field_id)}_{kind}.png"
-                target.symlink_to((world.out / "masks" / "train" / source).resolve())
+                target.symlink_to((world.masks("train") / source).resolve())
 
 
 def train(world: World, out: Path, *settings: str, sound: bool = False) -> None:
     """Train heads on the fields with faults, or on the same fields as they were."""
     fields, masks = world.own / "train", world.own / "masks"
     if sound:
-        fields, masks = world.sim / "train", world.out / "masks" / "train"
+        fields, masks = world.part("train"), world.masks("train")
     labels = world.own / ("true.csv" if sound else "train.csv")
     hpa_cells(
         *("train", *HEADS, f"out={out}", f"data.root={world.own}", f"data.fields=[{fields}]"),
@@ -290,12 +301,12 @@ def learn(world: World, variant: str, settings: list[str]) -> dict[str, object]:
     hpa_cells(
         *(
             "predict",
-            f"fields={world.test}",
+            f"fields={world.part('test')}",
             f"model={own / 'model'}",
             f"out={own / 'run'}",
             "embeddings=false",
         ),
-        *("segmenter=precomputed", f"segmenter.folder={world.out / 'masks' / 'test'}"),
+        *("segmenter=precomputed", f"segmenter.folder={world.masks('test')}"),
     )
     if not (own / "scores" / "scores.json").exists():
         hpa_cells(
