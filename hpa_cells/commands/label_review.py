@@ -23,7 +23,7 @@ def write_label_review(given: LabelTable, folder: Path, out: Path) -> LabelRevie
     Raises
     ------
     ValueError
-        If the table is no model's, or none of its fields is labelled.
+        If none of its fields is labelled.
     """
     scores = read_field_scores(folder)
     _check_source(scores, folder)
@@ -42,13 +42,7 @@ def write_label_review(given: LabelTable, folder: Path, out: Path) -> LabelRevie
 
 
 def _check_source(scores: FieldScores, folder: Path) -> None:
-    provenance = scores.provenance
-    if provenance.source != "model":
-        raise ValueError(
-            f"{folder} comes from {provenance.source!r}: labels are compared with what models say; give "
-            "ROUND/out_of_fold of `hpa-cells train cross_fit=true out=ROUND`."
-        )
-    if "weights_of_folds" not in provenance.settings:
+    if "weights_of_folds" not in scores.provenance.settings:
         log.warning(
             "%s is not out of fold. A model that was trained on these fields repeats their labels, right or wrong: "
             "unless it was not, give ROUND/out_of_fold of `hpa-cells train cross_fit=true out=ROUND`.",

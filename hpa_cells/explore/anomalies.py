@@ -179,7 +179,7 @@ def _odd_histograms(statistics: Sequence[FieldStatistics], max_deviation: float)
         detail = (
             f"its colours are unlike those of the other fields, most of all {channels[int(apart.argmax())]}"
         )
-        yield statistics[row].field_id, "all", "histogram", float(unusual[row]), detail, ""
+        yield statistics[int(row)].field_id, "all", "histogram", float(unusual[row]), detail, ""
 
 
 def _copies(statistics: Sequence[FieldStatistics], max_distance: float) -> Iterator[_Finding]:

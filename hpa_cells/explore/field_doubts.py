@@ -100,23 +100,24 @@ def doubts_of_anomalies(
     labels_of = _labels_of(labels)
     kinds = ("empty", "saturated", "outlier", "histogram", "near_copy", "copy")
     weight_of = {kind: getattr(settings, kind) for kind in kinds}
-    for row in anomalies.itertuples(index=False):
-        if row.kind not in weight_of:
+    columns = (anomalies[name] for name in ("field_id", "channel", "kind", "detail", "other_field"))
+    for field_id, channel, kind, detail, other_field in zip(*columns, strict=True):
+        if kind not in weight_of:
             # A channel without file: whether that is allowed, the model says.
             continue
-        weight, is_protein = weight_of[row.kind], row.channel == Channel.PROTEIN.color
-        if row.kind in ("copy", "near_copy"):
-            if labels is not None and row.other_field not in labels_of:
+        weight, is_protein = weight_of[kind], channel == Channel.PROTEIN.color
+        if kind in ("copy", "near_copy"):
+            if labels is not None and other_field not in labels_of:
                 # Nothing is learned from the other one, so this one is no repetition.
                 continue
-            yield from _copies(row.field_id, row.other_field, weight, row.kind, labels_of)
-        elif not is_protein or row.kind == "saturated":
-            where = "" if row.channel == "all" else f"{row.channel} "
-            told = f"{where}{row.kind}: {row.detail}"
-            yield Doubt(field_id=row.field_id, weight=weight, column="pixels", told=told)
-        elif row.kind == "empty" and labels_of.get(row.field_id, {_NEGATIVE}) != {_NEGATIVE}:
-            told = f"green empty, labelled {', '.join(sorted(labels_of[row.field_id]))}: {row.detail}"
-            yield Doubt(field_id=row.field_id, weight=weight, column="pixels", told=told)
+            yield from _copies(field_id, other_field, weight, kind, labels_of)
+        elif not is_protein or kind == "saturated":
+            where = "" if channel == "all" else f"{channel} "
+            told = f"{where}{kind}: {detail}"
+            yield Doubt(field_id=field_id, weight=weight, column="pixels", told=told)
+        elif kind == "empty" and labels_of.get(field_id, {_NEGATIVE}) != {_NEGATIVE}:
+            told = f"green empty, labelled {', '.join(sorted(labels_of[field_id]))}: {detail}"
+            yield Doubt(field_id=field_id, weight=weight, column="pixels", told=told)
 
 
 def doubts_of_embeddings(
@@ -124,11 +125,13 @@ def doubts_of_embeddings(
 ) -> Iterator[Doubt]:
     """What of the embeddings speaks against learning from a field; `placed` is from `place_fields`."""
     labelled = None if labels is None else set(labels.field_ids)
-    for row in placed[placed["is_odd"]].itertuples(index=False):
-        told = f"unlike the others by {row.deviation:.1f} robust standard deviations"
-        yield Doubt(field_id=row.field_id, weight=settings.odd_embedding, column="embedding", told=told)
-    pairs = placed.loc[placed["is_near_copy"], ["field_id", "nearest_field"]]
-    for first, later in sorted({tuple(sorted(pair)) for pair in pairs.itertuples(index=False)}):
+    odd = placed[placed["is_odd"]]
+    for field_id, deviation in zip(odd["field_id"], odd["deviation"], strict=True):
+        told = f"unlike the others by {deviation:.1f} robust standard deviations"
+        yield Doubt(field_id=field_id, weight=settings.odd_embedding, column="embedding", told=told)
+    alike = placed[placed["is_near_copy"]]
+    pairs = zip(alike["field_id"], alike["nearest_field"], strict=True)
+    for first, later in sorted({(min(pair), max(pair)) for pair in pairs}):
         if labelled is None or {first, later} <= labelled:
             told = f"{first} (by embedding)"
             yield Doubt(field_id=later, weight=settings.near_copy_embedding, column="copy_of", told=told)
@@ -136,10 +139,11 @@ def doubts_of_embeddings(
 
 def doubts_of_labels(review: LabelReview) -> Iterator[Doubt]:
     """The doubtful labels of each field; its weight is that of `proposed_weights`."""
-    for row in proposed_weights(review).itertuples(index=False):
-        for column in ("given_but_not_seen", "seen_but_not_given"):
-            if told := getattr(row, column):
-                yield Doubt(field_id=row.field_id, weight=row.weight, column=column, told=told)
+    rows = proposed_weights(review)
+    for column in ("given_but_not_seen", "seen_but_not_given"):
+        for field_id, weight, told in zip(rows["field_id"], rows["weight"], rows[column], strict=True):
+            if told:
+                yield Doubt(field_id=field_id, weight=weight, column=column, told=told)
 
 
 def weights_of_fields(doubts: Iterable[Doubt], labelled: Iterable[str] | None = None) -> pd.DataFrame:
