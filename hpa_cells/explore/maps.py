@@ -105,17 +105,19 @@ def lay_out(
 
 
 def _umap(vectors: NDArray[np.float32], start: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(R, 2) float32, the same each time."""
+    """(R, 2) float32, the same each time; where all start in one place there is nothing to lay out."""
+    scale = float(np.abs(start - start.mean(axis=0)).max())
+    if not scale > 0:
+        return start
     with warnings.catch_warnings():
         # It misses TensorFlow, which it needs for something else, and its compiler warns of its own future.
         warnings.simplefilter("ignore")
         from umap import UMAP
 
-        scale = max(float(np.abs(start).max()), 1e-6)
         found = UMAP(
             n_neighbors=_NEIGHBOURS, init=start / scale * 10, random_state=0, n_jobs=1
         ).fit_transform(vectors)
-    # A cell that it finds no neighbour of has no place there: it lies where it started.
+    # A cell without neighbours has no place there: it lies in the middle.
     places: NDArray[np.float32] = np.where(np.isfinite(found), found, np.nanmean(found, axis=0)).astype(
         np.float32
     )
