@@ -72,6 +72,9 @@ def write_cell_number_figure(numbers: Sequence[int], of_lines: pd.DataFrame, pat
     upper.set_title(f"Cells a field: {len(numbers):,} fields{named}", fontsize=10, loc="left")
     upper.set_ylabel("fields", fontsize=9)
     upper.locator_params("y", integer=True)
+    if not len(numbers):
+        upper.set_xlim(0, 1)
+        upper.set_ylim(0, 1)
     if len(shown):
         names = [f"{row.cell_line}: {row.num_fields:,}" for row in shown.itertuples()]
         _draw_ranges(panels[1], shown, ("low", "median", "high"), names, color=_BAR)
@@ -92,12 +95,14 @@ def write_line_figure(of_lines: pd.DataFrame, path: Path | str) -> None:
     median pixel.
     """
     lines = of_lines["cell_line"].drop_duplicates().tolist()[:_MOST_ROWS]
+    # A channel may be missing in some fields; the panels share the names of their rows.
+    num_fields = of_lines.groupby("cell_line")["num_fields"].max()
+    names = [f"{line}: {num_fields[line]:,}" for line in lines]
     figure = new_figure(12, _FRAME_INCH + 0.5 + _ROW_INCH * len(lines))
     for channel, axes in zip(
         Channel, figure.subplots(1, len(Channel), sharex=True, sharey=True), strict=True
     ):
         rows = of_lines[of_lines["channel"] == channel.color].set_index("cell_line").reindex(lines)
-        names = [f"{line}: {number:,.0f}" for line, number in rows["num_fields"].fillna(0).items()]
         color = COLOR_OF_CHANNEL[channel.color]
         for name, its_color, shape in (("q50", FAINT, "D"), ("q99", color, "o")):
             parts = (f"{name}_low", f"{name}_median", f"{name}_high")

@@ -6,6 +6,7 @@ Shapes: F fields, K classes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from hpa_cells.table import CellTable, Column
 __all__ = ["Bar", "BarChart", "field_charts"]
 
 _MOST_BARS = 16
+# A name, how many, and the colour.
+_Count: TypeAlias = tuple[str, int, str | None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,9 +61,9 @@ def field_charts(table: CellTable, *, threshold: float) -> list[BarChart]:
     called = probabilities[is_known] >= threshold
     per_field = np.bincount(called.sum(axis=1))
     of_known = f"{is_known.sum():,} fields that have a probability of their own, of {threshold:g} or more"
-    numbers = [(str(number), int(count), None) for number, count in enumerate(per_field)]
+    numbers: list[_Count] = [(str(number), int(count), None) for number, count in enumerate(per_field)]
     order = np.argsort(-called.sum(axis=0), kind="stable")
-    places = [
+    places: list[_Count] = [
         (short_name(table.class_set.keys[index]), int(called[:, index].sum()), table.class_set.colors[index])
         for index in order
         if called[:, index].any()
@@ -77,7 +80,7 @@ def _cells_chart(num_cells: NDArray[np.int64]) -> BarChart:
     most = int(num_cells.max())
     width = -(-(most + 1) // _MOST_BARS)
     counts = np.bincount(num_cells // width)
-    bars = [
+    bars: list[_Count] = [
         (str(first) if width == 1 else f"{first}–{first + width - 1}", int(count), None)
         for first, count in zip(range(0, width * len(counts), width), counts, strict=True)
     ]
@@ -89,7 +92,7 @@ def _cells_chart(num_cells: NDArray[np.int64]) -> BarChart:
     return _chart("Cells a field", told, "Cells", bars)
 
 
-def _chart(title: str, told: str, column: str, counts: list[tuple[str, int, str | None]]) -> BarChart:
+def _chart(title: str, told: str, column: str, counts: list[_Count]) -> BarChart:
     longest = max(count for _, count, _ in counts)
     return BarChart(
         title=title,

@@ -94,3 +94,13 @@ def test_of_very_many_sizes_the_last_bar_is_of_all_others(
     assert [bar.get_width() for bar in axes.patches] == [1000, 999, 998 + 997 + 996]
     assert [text.get_text() for text in axes.get_yticklabels()][-1] == "3 others"
     assert next(text.get_text() for text in axes.texts) == "1,000 (20.0%)"
+
+
+def test_a_cell_line_has_its_fields_beside_its_name_also_where_none_has_a_channel(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(field_figures, "save_figure", lambda figure, path: seen.append(figure))
+    write_line_figure(line_rows(3), tmp_path / "lines.png")
+    names = [text.get_text() for text in seen[0].get_axes()[0].get_yticklabels()]
+    assert [name.split(": ")[1] for name in names] == ["2", "2", "2"]
