@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,16 @@ from hpa_cells import __version__
 from hpa_cells.commands.outcomes import follow
 from hpa_cells.commands.tables import print_table, write_csv
 from hpa_cells.explore import (
+    UNKNOWN_LINE,
     CellEmbeddings,
     EmbeddingSettings,
+    MapMethod,
     carries_embeddings,
     place_cells,
     place_fields,
     read_embeddings,
     write_label_map,
+    write_line_map,
     write_score_map,
 )
 from hpa_cells.fields import LabelTable, merge_label_tables, scan_fields
@@ -89,8 +93,14 @@ def embed_fields(cfg: DictConfig, out: Path) -> tuple[Path | None, list[Failure]
 
 
 def write_embedding_maps(
-    folder: Path, labels: LabelTable | None, settings: EmbeddingSettings, out: Path
-) -> None:
+    folder: Path,
+    labels: LabelTable | None,
+    line_of: Mapping[str, str],
+    *,
+    settings: EmbeddingSettings,
+    method: MapMethod,
+    out: Path,
+) -> pd.DataFrame:
     """Write ``embedding_cells.csv``, ``embedding_fields.csv`` and the maps of a cell table, and print the gist.
 
     Parameters
@@ -99,14 +109,23 @@ def write_embedding_maps(
         A cell table with embeddings.
     labels
         Of its fields; None draws no map of labels.
+    line_of
+        The cell line of each field; without any, there is no map of them.
     settings
         From where on something is told.
+    method
+        How to lay out the cells.
     out
         Where to write.
+
+    Returns
+    -------
+    What `hpa_cells.explore.place_fields` says of the fields, the oddest first.
     """
     cells = read_embeddings(folder)
-    placed, fields = place_cells(cells, settings), place_fields(cells, settings)
-    _write_maps(cells, placed, labels, out)
+    method = method.of_cells(len(cells))
+    placed, fields = place_cells(cells, settings, method), place_fields(cells, settings)
+    _write_maps(cells, placed, labels, line_of, method=method, out=out)
     write_csv(_oddest_first(placed), out / "embedding_cells.csv")
     fields = _oddest_first(fields)
     write_csv(fields, out / "embedding_fields.csv")
@@ -124,9 +143,18 @@ def write_embedding_maps(
             }
         ),
     )
+    return fields
 
 
-def _write_maps(cells: CellEmbeddings, placed: pd.DataFrame, labels: LabelTable | None, out: Path) -> None:
+def _write_maps(
+    cells: CellEmbeddings,
+    placed: pd.DataFrame,
+    labels: LabelTable | None,
+    line_of: Mapping[str, str],
+    *,
+    method: MapMethod,
+    out: Path,
+) -> None:
     places = placed[["x", "y"]].to_numpy(dtype=np.float32)
     is_odd = placed["is_odd"].to_numpy(dtype=bool)
     write_score_map(
@@ -134,6 +162,7 @@ def _write_maps(cells: CellEmbeddings, placed: pd.DataFrame, labels: LabelTable 
         cells.probabilities,
         is_odd=is_odd,
         class_set=cells.class_set,
+        method=method,
         path=out / "embedding_scores.png",
     )
     if labels is not None:
@@ -142,8 +171,13 @@ def _write_maps(cells: CellEmbeddings, placed: pd.DataFrame, labels: LabelTable 
             _labels_of_cells(cells, labels),
             is_odd=is_odd,
             class_set=cells.class_set,
+            method=method,
             path=out / "embedding_labels.png",
         )
+    if line_of:
+        lines = [line_of.get(field_id, UNKNOWN_LINE) for field_id in placed["field_id"]]
+        path = out / "embedding_cell_lines.png"
+        write_line_map(places, lines, is_odd=is_odd, method=method, path=path)
 
 
 def _labels_of_cells(cells: CellEmbeddings, labels: LabelTable) -> NDArray[np.bool_]:

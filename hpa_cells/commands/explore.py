@@ -1,37 +1,49 @@
-"""``hpa-cells explore``: statistics and anomalies of label tables and fields, before training on them."""
+"""``hpa-cells explore``: statistics and anomalies of label tables, fields and cell tables, before training on them."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import pandas as pd
 from omegaconf import DictConfig
 
 from hpa_cells.classes import get_class_set
 from hpa_cells.commands.app import FieldsFailedError
 from hpa_cells.commands.embedding_maps import embed_fields, write_embedding_maps
+from hpa_cells.commands.field_doubts import write_field_weights
+from hpa_cells.commands.field_statistics import compare_ids, explore_cells, explore_labels, explore_pixels
 from hpa_cells.commands.label_review import write_label_review
 from hpa_cells.commands.progress import field_progress
+from hpa_cells.commands.sample_grids import write_samples
 from hpa_cells.commands.settings import to_settings
-from hpa_cells.commands.tables import print_table, write_csv
 from hpa_cells.commands.workers import worker_processes
 from hpa_cells.explore import (
     AnomalySettings,
+    Doubt,
+    DoubtSettings,
     EmbeddingSettings,
     FieldStatistics,
+    MapMethod,
+    SampleSettings,
     carries_embeddings,
-    co_occurrence,
+    doubts_of_anomalies,
+    doubts_of_embeddings,
+    doubts_of_labels,
     field_statistics,
-    find_anomalies,
-    label_combinations,
-    label_counts,
-    labels_per_field,
-    write_intensity_figure,
-    write_label_figure,
+    provenance_of,
 )
-from hpa_cells.fields import FieldSource, LabelTable, read_field, read_label_table, scan_fields
+from hpa_cells.fields import (
+    FieldSource,
+    LabelTable,
+    cell_lines_of,
+    read_cell_lines,
+    read_field,
+    read_label_table,
+    scan_fields,
+)
 from hpa_cells.prediction import FAILURES_FILE, Failure, write_failures
 from hpa_cells.types import Channel
 
@@ -48,37 +60,70 @@ def run(cfg: DictConfig) -> None:
     ValueError
         If none is given, or something lacks what it is to be compared with.
     FieldsFailedError
-        If fields could not be read or embedded; all others are in the tables.
+        If fields could not be read, drawn or embedded; all others are in the tables.
     """
     _check_given(cfg)
+    settings = _Settings.of(cfg)
     out = Path(cfg.out)
-    anomalies = to_settings(AnomalySettings, cfg.anomalies)
-    odd_embeddings = to_settings(EmbeddingSettings, cfg.embedding_anomalies)
-    labels: LabelTable | None = None
-    failures: list[Failure] = []
+    labels = None
     if cfg.labels is not None:
         labels = read_label_table(cfg.labels, get_class_set(cfg.class_set) if cfg.class_set else None)
-        _explore_labels(labels, out)
+    line_of = _cell_lines(cfg, labels)
+    found = _Found()
+    if labels is not None:
+        explore_labels(labels, line_of, out)
+    if cfg.table is not None:
+        explore_cells(Path(cfg.table), line_of, out)
     if cfg.fields is not None:
-        statistics, failures = _read_fields(cfg)
-        _explore_fields(statistics, anomalies, out)
-        if labels is not None:
-            found = {field.field_id for field in statistics} | {failure.field_id for failure in failures}
-            _compare_ids(labels, found, out)
-        write_failures(out, failures)
-    if labels is not None and cfg.table is not None:
-        write_label_review(labels, Path(cfg.table), out)
-    if cfg.embedding is not None:
-        embedded, failed = embed_fields(cfg, out)
-        # A field that cannot be read is told once.
-        known = {failure.field_id for failure in failures}
-        failures += [failure for failure in failed if failure.field_id not in known]
-        write_failures(out, failures)
-    else:
-        embedded = Path(cfg.table) if cfg.table is not None and carries_embeddings(cfg.table) else None
+        _look_at_fields(cfg, settings, labels, line_of, found)
+    if labels is not None and cfg.table is not None and _is_of_model(Path(cfg.table)):
+        found.add(doubts_of_labels(write_label_review(labels, Path(cfg.table), out)))
+    embedded = _embeddings(cfg, found)
     if embedded is not None:
-        write_embedding_maps(embedded, labels, odd_embeddings, out)
-    _conclude(out, failures)
+        placed = write_embedding_maps(
+            embedded, labels, line_of, settings=settings.odd_embeddings, method=settings.method, out=out
+        )
+        found.add(doubts_of_embeddings(placed, labels, settings.weights))
+    if found.doubts is not None:
+        write_field_weights(found.doubts, labels, out)
+    _conclude(out, found.failures)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Settings:
+    """All settings, checked before anything runs."""
+
+    anomalies: AnomalySettings
+    odd_embeddings: EmbeddingSettings
+    weights: DoubtSettings
+    samples: SampleSettings
+    method: MapMethod
+
+    @classmethod
+    def of(cls, cfg: DictConfig) -> _Settings:
+        return cls(
+            anomalies=to_settings(AnomalySettings, cfg.anomalies),
+            odd_embeddings=to_settings(EmbeddingSettings, cfg.embedding_anomalies),
+            weights=to_settings(DoubtSettings, cfg.weights),
+            samples=to_settings(SampleSettings, cfg.samples),
+            method=MapMethod.parse(cfg.map),
+        )
+
+
+@dataclass(kw_only=True, slots=True)
+class _Found:
+    """What was found so far: doubts, None while nothing was looked at that may be in doubt, and what failed."""
+
+    doubts: list[Doubt] | None = None
+    failures: list[Failure] = field(default_factory=list)
+
+    def add(self, doubts: Iterable[Doubt]) -> None:
+        self.doubts = [*(self.doubts or []), *doubts]
+
+    def fail(self, failures: Iterable[Failure]) -> None:
+        # A field that cannot be read is told once.
+        known = {failure.field_id for failure in self.failures}
+        self.failures += [failure for failure in failures if failure.field_id not in known]
 
 
 def _check_given(cfg: DictConfig) -> None:
@@ -90,35 +135,52 @@ def _check_given(cfg: DictConfig) -> None:
         raise ValueError(
             f"embedding={cfg.embedding} looks at fields: give fields=DIR, or table=RUN without it."
         )
-    if cfg.table is not None and cfg.labels is None and not carries_embeddings(cfg.table):
-        raise ValueError(
-            f"{cfg.table} carries no embeddings, and there are no labels to compare its scores with: give "
-            "labels=train.csv, or a table that `hpa-cells predict embeddings=true` wrote."
+
+
+def _cell_lines(cfg: DictConfig, labels: LabelTable | None) -> dict[str, str]:
+    """The cell line of each field of which it is known; none where no table tells."""
+    if cfg.cell_lines is not None:
+        return read_cell_lines(cfg.cell_lines)
+    return {} if labels is None else cell_lines_of(labels)
+
+
+def _look_at_fields(
+    cfg: DictConfig,
+    settings: _Settings,
+    labels: LabelTable | None,
+    line_of: Mapping[str, str],
+    found: _Found,
+) -> None:
+    """Read all fields, and draw some."""
+    out = Path(cfg.out)
+    sources, statistics, failures = _read_fields(cfg)
+    found.fail(failures)
+    write_failures(out, found.failures)
+    anomalies = explore_pixels(statistics, line_of, settings.anomalies, out)
+    if labels is not None:
+        compare_ids(
+            labels, {each.field_id for each in statistics} | {each.field_id for each in failures}, out
         )
+    if not statistics:
+        return
+    found.add(doubts_of_anomalies(anomalies, labels, settings.weights))
+    if settings.samples.fields and not (labels is None and cfg.table is None):
+        readable = {each.field_id for each in statistics}
+        failures = write_samples(
+            [source for source in sources if source.field_id in readable],
+            labels,
+            None if cfg.table is None else Path(cfg.table),
+            line_of,
+            settings=settings.samples,
+            pixel_size_um=cfg.pixel_size_um,
+            workers=cfg.workers,
+            out=out,
+        )
+        found.fail(failures)
+        write_failures(out, found.failures)
 
 
-def _explore_labels(table: LabelTable, out: Path) -> None:
-    counts, together, per_field = label_counts(table), co_occurrence(table), labels_per_field(table)
-    write_csv(counts, out / "label_counts.csv")
-    write_csv(together.reset_index(), out / "label_co_occurrence.csv")
-    write_csv(per_field, out / "labels_per_field.csv")
-    write_csv(label_combinations(table), out / "label_combinations.csv")
-    write_label_figure(counts, together, table.class_set, out / "labels.png")
-    shown = counts.sort_values("num_fields", ascending=False, kind="stable")
-    print_table(
-        f"{len(table):,} labelled fields, {table.class_set.name}",
-        pd.DataFrame(
-            {
-                "location": shown["name"],
-                "fields": shown["num_fields"].map("{:,}".format),
-                "share": shown["share"].map("{:.1%}".format),
-                "alone": shown["num_alone"].map("{:,}".format),
-            }
-        ),
-    )
-
-
-def _read_fields(cfg: DictConfig) -> tuple[list[FieldStatistics], list[Failure]]:
+def _read_fields(cfg: DictConfig) -> tuple[list[FieldSource], list[FieldStatistics], list[Failure]]:
     # Whatever a field lacks is something to tell, and no reason to leave it out.
     sources, problems = scan_fields(cfg.fields, optional=frozenset(Channel), csv_addresses=cfg.csv_addresses)
     statistics: list[FieldStatistics] = []
@@ -132,7 +194,7 @@ def _read_fields(cfg: DictConfig) -> tuple[list[FieldStatistics], list[Failure]]
             else:
                 statistics.append(outcome)
             progress.advance()
-    return statistics, failures
+    return sources, statistics, failures
 
 
 def _statistics_of(source: FieldSource, *, pixel_size_um: float | None) -> FieldStatistics | Failure:
@@ -142,45 +204,34 @@ def _statistics_of(source: FieldSource, *, pixel_size_um: float | None) -> Field
         return Failure(field_id=source.field_id, stage="read", error=str(error))
 
 
-def _explore_fields(statistics: list[FieldStatistics], settings: AnomalySettings, out: Path) -> None:
-    if not statistics:
-        return
-    channels = pd.DataFrame([row for field in statistics for row in field.channels])
-    anomalies = find_anomalies(statistics, settings)
-    write_csv(channels, out / "channels.csv")
-    write_csv(anomalies, out / "anomalies.csv")
-    write_intensity_figure(channels, anomalies, out / "intensities.png")
-    shapes = channels.groupby(["height_px", "width_px", "num_bits", "pixel_size_um"])["field_id"].nunique()
-    print_table(f"{len(statistics):,} fields", shapes.rename("fields").reset_index())
-    if anomalies.empty:
-        log.info("No field is odd in any way that is looked for.")
-        return
-    kinds = anomalies.groupby(["kind", "channel"])["field_id"].agg(["nunique", "first"]).reset_index()
-    print_table(
-        f"anomalies ({anomalies['field_id'].nunique():,} fields)",
-        kinds.rename(columns={"nunique": "fields", "first": "for example"}),
-    )
+def _is_of_model(table: Path) -> bool:
+    """Whether labels can be compared with what a table says; a truth, or a CSV of a person, is no judge."""
+    source = provenance_of(table).source
+    if source != "model":
+        log.warning(
+            "%s comes from %r: labels are compared with what models say, and not with it. For a review give "
+            "ROUND/out_of_fold of `hpa-cells train cross_fit=true out=ROUND`.",
+            table,
+            source,
+        )
+    return source == "model"
 
 
-def _compare_ids(table: LabelTable, found: set[str], out: Path) -> None:
-    """Put on record which labels have no field and which fields no label."""
-    labelled = set(table.field_ids)
-    rows = [(field_id, "no field") for field_id in sorted(labelled - found)]
-    rows += [(field_id, "no label") for field_id in sorted(found - labelled)]
-    write_csv(pd.DataFrame(rows, columns=["field_id", "problem"]), out / "unmatched.csv")
-    log.info(
-        "%d labels have no field and %d fields have no label: see %s.",
-        len(labelled - found),
-        len(found - labelled),
-        out / "unmatched.csv",
-    )
+def _embeddings(cfg: DictConfig, found: _Found) -> Path | None:
+    """The cell table that carries embeddings, made now where that was asked for; None where there is none."""
+    if cfg.embedding is None:
+        return Path(cfg.table) if cfg.table is not None and carries_embeddings(cfg.table) else None
+    embedded, failures = embed_fields(cfg, Path(cfg.out))
+    found.fail(failures)
+    write_failures(Path(cfg.out), found.failures)
+    return embedded
 
 
 def _conclude(out: Path, failures: list[Failure]) -> None:
     if failures:
         is_readable = any(failure.stage not in ("find", "read") for failure in failures)
         raise FieldsFailedError(
-            f"{len(failures)} fields could not be read{' or embedded' if is_readable else ''}; "
+            f"{len(failures)} fields could not be read{', drawn or embedded' if is_readable else ''}; "
             f"see {out / FAILURES_FILE}. "
             f"The first: {failures[0].error}"
         )

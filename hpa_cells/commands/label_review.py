@@ -8,28 +8,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hpa_cells.atomic import replaced_on_success
 from hpa_cells.commands.tables import print_table, write_csv
-from hpa_cells.explore import FieldScores, LabelReview, proposed_weights, read_field_scores, review_labels
+from hpa_cells.explore import FieldScores, LabelReview, read_field_scores, review_labels
 from hpa_cells.fields import LabelTable, merge_label_tables
-from hpa_cells.spreadsheet import guarded
 
 __all__ = ["write_label_review"]
 
 log = logging.getLogger(__name__)
 
-_WEIGHTS_FILE = "field_weights.csv"
 
-
-def write_label_review(given: LabelTable, folder: Path, out: Path) -> None:
-    """Write ``label_review.csv`` and ``field_weights.csv`` from the scores of a cell table, and print the gist.
+def write_label_review(given: LabelTable, folder: Path, out: Path) -> LabelReview:
+    """Write ``label_review.csv`` from the scores of a cell table, and print the gist.
 
     Raises
     ------
-    FileExistsError
-        If other weights are in `out`, which a person may have edited.
     ValueError
-        If the table is no model's, or none of its fields is labelled.
+        If none of its fields is labelled.
     """
     scores = read_field_scores(folder)
     _check_source(scores, folder)
@@ -40,21 +34,15 @@ def write_label_review(given: LabelTable, folder: Path, out: Path) -> None:
         field_ids=labels.field_ids,
         class_set=labels.class_set,
     )
-    _write_weights(proposed_weights(review), out / _WEIGHTS_FILE)
     write_csv(review.doubtful, out / "label_review.csv")
     if review.not_judged:
         log.warning("On too few fields to be judged, or on too many: %s.", ", ".join(review.not_judged))
     _print_gist(labels, review)
+    return review
 
 
 def _check_source(scores: FieldScores, folder: Path) -> None:
-    provenance = scores.provenance
-    if provenance.source != "model":
-        raise ValueError(
-            f"{folder} comes from {provenance.source!r}: labels are compared with what models say; give "
-            "ROUND/out_of_fold of `hpa-cells train cross_fit=true out=ROUND`."
-        )
-    if "weights_of_folds" not in provenance.settings:
+    if "weights_of_folds" not in scores.provenance.settings:
         log.warning(
             "%s is not out of fold. A model that was trained on these fields repeats their labels, right or wrong: "
             "unless it was not, give ROUND/out_of_fold of `hpa-cells train cross_fit=true out=ROUND`.",
@@ -80,18 +68,6 @@ def _in_common(given: LabelTable, scores: FieldScores, folder: Path) -> tuple[La
         )
     labels = labels.take(kept)
     return labels, [row_of_id[field_id] for field_id in labels.field_ids]
-
-
-def _write_weights(weights: pd.DataFrame, path: Path) -> None:
-    """Write what is proposed; what a person made of an earlier proposal is never lost."""
-    text = guarded(weights).to_csv(index=False)
-    if path.exists() and path.read_text(encoding="utf-8") != text:
-        raise FileExistsError(
-            f"{path} holds other weights than this review proposes, maybe edited ones: move it elsewhere, or choose "
-            "another `out`."
-        )
-    with replaced_on_success(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def _print_gist(labels: LabelTable, review: LabelReview) -> None:

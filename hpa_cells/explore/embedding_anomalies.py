@@ -19,7 +19,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hpa_cells.explore.embeddings import CellEmbeddings, mean_per_field, plane, standardised
+from hpa_cells.explore.embeddings import CellEmbeddings, mean_per_field, standardised
+from hpa_cells.explore.maps import MapMethod, lay_out
 from hpa_cells.explore.neighbours import deviations, nearest, typical_distance
 
 __all__ = ["EmbeddingSettings", "place_cells", "place_fields"]
@@ -60,20 +61,22 @@ class EmbeddingSettings:
                 raise ValueError(f"embedding_anomalies.{name} is {getattr(self, name)}: give 0 or more.")
 
 
-def place_cells(cells: CellEmbeddings, settings: EmbeddingSettings) -> pd.DataFrame:
+def place_cells(
+    cells: CellEmbeddings, settings: EmbeddingSettings, method: MapMethod = MapMethod.PCA
+) -> pd.DataFrame:
     """Where each cell lies, and how odd it is.
 
     Returns
     -------
-    One row a cell, in the order of `cells`: ``field_id``, ``cell_id``, ``x`` and ``y`` on the map (see `plane`),
+    One row a cell, in the order of `cells`: ``field_id``, ``cell_id``, ``x`` and ``y`` on the map (see `lay_out`),
     ``distance`` to the k-th nearest other cell in the standardised space, ``deviation`` (how unusual that is) and
     ``is_odd``. Among fewer than 20 cells none is odd, and the deviation is NaN.
     """
     vectors = standardised(cells.vectors)
     size = min(len(cells), settings.reference_cells)
     sample = np.sort(np.random.default_rng(0).choice(len(cells), size, replace=False))
-    distances, _ = nearest(vectors, sample, settings.neighbours)
-    places = plane(vectors)
+    distances, neighbours = nearest(vectors, sample, settings.neighbours)
+    places = lay_out(vectors, sample, (distances, neighbours), method)
     return pd.DataFrame(
         {
             "field_id": np.array(cells.field_ids, dtype=object)[cells.field_of_cell],

@@ -5,14 +5,18 @@ Shapes: N cells, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from hpa_cells.classes import ClassSet
+from hpa_cells.explore.cell_lines import lines_by_size
+from hpa_cells.explore.maps import MapMethod
 from hpa_cells.figures import INK, new_figure, save_figure
 
 if TYPE_CHECKING:
@@ -22,7 +26,7 @@ if TYPE_CHECKING:
 
     _Draw = Callable[[Axes, NDArray[np.int64], int], None]
 
-__all__ = ["write_label_map", "write_score_map"]
+__all__ = ["write_label_map", "write_line_map", "write_score_map"]
 
 _PALE, _LABELLED, _ODD = "#dadada", "#1f4e8c", "#d1495b"
 # From a score of 0 to 1; as dark at 1 for readers who see no colours.
@@ -32,7 +36,10 @@ _MOST_POINTS = 20_000
 # Of the cells, between the ends of an axis: a few far away would press all others together.
 _SHOWN_SHARE = 0.998
 _PANEL_INCH = 2.1
+_LETTERS_PER_INCH = 13
 _LONGEST_TITLE = 30
+# More panels are too small to look at; the cell lines of fewer cells are left out.
+_MOST_LINES = 29
 
 
 def write_label_map(
@@ -41,6 +48,7 @@ def write_label_map(
     *,
     is_odd: NDArray[np.bool_],
     class_set: ClassSet,
+    method: MapMethod,
     path: Path | str,
 ) -> None:
     """Draw a panel a class, where cells of fields with that label stand out; the first panel has the odd cells.
@@ -55,24 +63,40 @@ def write_label_map(
         (N,) bool, cells unlike the others.
     class_set
         The K classes.
+    method
+        How the cells were laid out.
     path
         A PNG.
     """
-    held = _held(places)
+    titles = [f"{name}: {count:,}" for name, count in zip(class_set.names, labels.sum(axis=0), strict=True)]
+    figure = _marked(_held(places), is_odd, titles, labels)
+    _set_title(figure, method, "dark: cells of the fields that are labelled so, with their number")
+    save_figure(figure, path)
 
-    def draw(axes: Axes, shown: NDArray[np.int64], label: int) -> None:
-        has = np.flatnonzero(labels[:, label])
-        _dots(axes, held[shown], _PALE, len(held))
-        # A rare class is drawn whole, and larger.
-        _dots(axes, held[_some(has)], _LABELLED, len(has))
 
-    figure = _panels(
-        held,
-        is_odd,
-        [f"{name}: {count:,}" for name, count in zip(class_set.names, labels.sum(axis=0), strict=True)],
-        draw,
-    )
-    _set_title(figure, "dark: cells of the fields that are labelled so, with their number")
+def write_line_map(
+    places: NDArray[np.float32],
+    line_of_cell: Sequence[str],
+    *,
+    is_odd: NDArray[np.bool_],
+    method: MapMethod,
+    path: Path | str,
+) -> None:
+    """Draw a panel a cell line, where its cells stand out, that of the most cells first.
+
+    Parameters
+    ----------
+    places, is_odd, method, path
+        As in `write_label_map`.
+    line_of_cell
+        N names of cell lines.
+    """
+    lines = pd.Series(list(line_of_cell), dtype=object)
+    names = lines_by_size(lines)[:_MOST_LINES]
+    belongs = np.stack([(lines == name).to_numpy(dtype=bool) for name in names], axis=1)
+    titles = [f"{name}: {count:,}" for name, count in zip(names, belongs.sum(axis=0), strict=True)]
+    figure = _marked(_held(places), is_odd, titles, belongs)
+    _set_title(figure, method, "dark: cells of each cell line, with their number")
     save_figure(figure, path)
 
 
@@ -82,13 +106,14 @@ def write_score_map(
     *,
     is_odd: NDArray[np.bool_],
     class_set: ClassSet,
+    method: MapMethod,
     path: Path | str,
 ) -> None:
     """Draw a panel a class, in which a cell is the darker the higher it scores.
 
     Parameters
     ----------
-    places, is_odd, class_set, path
+    places, is_odd, class_set, method, path
         As in `write_label_map`.
     probabilities
         (N, K) in [0, 1], of each cell.
@@ -107,9 +132,23 @@ def write_score_map(
         [f"{name}: {mean:.2f}" for name, mean in zip(class_set.names, means, strict=True)],
         draw,
     )
-    _set_title(figure, "the darker, the higher the cell scores; with the mean")
+    _set_title(figure, method, "the darker, the higher the cell scores; with the mean")
     _add_scale(figure)
     save_figure(figure, path)
+
+
+def _marked(
+    held: NDArray[np.float32], is_odd: NDArray[np.bool_], titles: list[str], marks: NDArray[np.bool_]
+) -> Figure:
+    """A panel a column of `marks` (N, panels), in which its cells stand out."""
+
+    def draw(axes: Axes, shown: NDArray[np.int64], column: int) -> None:
+        has = np.flatnonzero(marks[:, column])
+        _dots(axes, held[shown], _PALE, len(held))
+        # What is rare is drawn whole, and larger.
+        _dots(axes, held[_some(has)], _LABELLED, len(has))
+
+    return _panels(held, is_odd, titles, draw)
 
 
 def _panels(held: NDArray[np.float32], is_odd: NDArray[np.bool_], titles: list[str], draw: _Draw) -> Figure:
@@ -159,9 +198,11 @@ def _shortened(title: str) -> str:
     return f"{name if len(name) <= longest else name[: longest - 1] + '…'}: {number}"
 
 
-def _set_title(figure: Figure, what: str) -> None:
-    text = f"Cells by embedding, on its first two principal components; {what}"
-    figure.suptitle(text, fontsize=10, x=0.01, ha="left", color=INK)
+def _set_title(figure: Figure, method: MapMethod, what: str) -> None:
+    text = f"Cells by embedding, {method.told}; {what}"
+    # Few panels are narrower than the sentence.
+    letters = int(figure.get_figwidth() * _LETTERS_PER_INCH)
+    figure.suptitle(textwrap.fill(text, letters), fontsize=10, x=0.01, ha="left", color=INK)
 
 
 def _add_scale(figure: Figure) -> None:

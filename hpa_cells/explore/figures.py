@@ -16,10 +16,10 @@ from hpa_cells.types import Channel
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["write_intensity_figure", "write_label_figure"]
+__all__ = ["COLOR_OF_CHANNEL", "FAINT", "write_intensity_figure", "write_label_figure"]
 
-_FAINT = "#8a8a8a"
-_COLOR_OF_CHANNEL = {"red": "#d1495b", "green": "#3f8f4f", "blue": "#3066be", "yellow": "#c9a227"}
+FAINT = "#8a8a8a"
+COLOR_OF_CHANNEL = {"red": "#d1495b", "green": "#3f8f4f", "blue": "#3066be", "yellow": "#c9a227"}
 
 
 def write_label_figure(
@@ -106,7 +106,7 @@ def _draw_intensities(axes: Axes, rows: pd.DataFrame, odd: set[str], channel: Ch
     """Draw a column of points a quantile, one a field; a bar at the median field, a ring around outliers."""
     rng = np.random.default_rng(0)
     is_odd = rows["field_id"].isin(odd).to_numpy(dtype=bool)
-    color = _COLOR_OF_CHANNEL[channel.color]
+    color = COLOR_OF_CHANNEL[channel.color]
     opacity = float(np.clip(20 / max(len(rows), 1), 0.15, 0.8))
     for position, name in enumerate(QUANTILES):
         values = rows[name].to_numpy()
@@ -122,6 +122,6 @@ def _draw_intensities(axes: Axes, rows: pd.DataFrame, odd: set[str], channel: Ch
     axes.set_xticks(range(len(QUANTILES)), [f"{100 * share:g} %" for share in QUANTILES.values()], fontsize=8)
     name = "ER" if channel is Channel.ER else channel.name.lower()
     axes.set_title(f"{channel.color}: {name}", fontsize=10, loc="left")
-    axes.set_xlabel("pixels that are at most so bright", fontsize=8, color=_FAINT)
+    axes.set_xlabel("pixels that are at most so bright", fontsize=8, color=FAINT)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(length=2, labelsize=8)

@@ -12,10 +12,20 @@ from numpy.typing import NDArray
 
 from hpa_cells.types import Channel, Field
 
-__all__ = ["QUANTILES", "FieldStatistics", "channel_statistics", "field_statistics", "fingerprint"]
+__all__ = [
+    "HISTOGRAM_LEVELS",
+    "QUANTILES",
+    "FieldStatistics",
+    "channel_statistics",
+    "field_statistics",
+    "fingerprint",
+    "histogram",
+]
 
 # Column -> share of the pixels that are at most so bright.
 QUANTILES = {"q01": 0.01, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q99": 0.99, "q999": 0.999}
+# Where the histogram is cut, of what the data type holds: equal steps on a log scale, the least one of 8 bits.
+HISTOGRAM_LEVELS = np.geomspace(1 / 255, 1, 24)
 _FINGERPRINT_SIDE = 8
 _MARGIN = 0.02
 _ROUNDING = 1e-4  # of sums in 32-bit floats, amply
@@ -35,12 +45,15 @@ class FieldStatistics:
         (4,) uint64, see `fingerprint`.
     digest
         Equal for fields whose pixels are equal, and for no others.
+    histogram
+        (4, B) float32, see `histogram`.
     """
 
     field_id: str
     channels: list[dict[str, Any]]
     fingerprint: NDArray[np.uint64]
     digest: str
+    histogram: NDArray[np.float32]
 
 
 def field_statistics(field: Field) -> FieldStatistics:
@@ -52,6 +65,7 @@ def field_statistics(field: Field) -> FieldStatistics:
         channels=[channel_statistics(field, channel) for channel in Channel],
         fingerprint=fingerprint(field),
         digest=digest.hexdigest(),
+        histogram=histogram(field),
     )
 
 
@@ -87,6 +101,25 @@ def channel_statistics(field: Field, channel: Channel) -> dict[str, Any]:
         "max": float(np.flatnonzero(counts)[-1] / field.max_value),
         "saturated_share": float(counts[-1] / num_pixels),
     }
+
+
+def histogram(field: Field) -> NDArray[np.float32]:
+    """The colour histogram, cumulated: the share of each channel's pixels up to each of `HISTOGRAM_LEVELS`.
+
+    Cumulated, histograms that are shifted a little differ a little, which the plain ones do not.
+
+    Returns
+    -------
+    (4, B) float32 in [0, 1], the last column 1; NaN for a missing channel.
+    """
+    # A level that is a value of the data type counts that value; rounding must not lose it.
+    last_counted = np.floor(HISTOGRAM_LEVELS * field.max_value + 1e-6).astype(np.int64)
+    shares = np.full((len(Channel), len(last_counted)), np.nan, dtype=np.float32)
+    for channel in Channel:
+        if channel not in field.missing:
+            counts = np.bincount(field.image[channel].ravel(), minlength=field.max_value + 1)
+            shares[channel] = np.cumsum(counts)[last_counted] / field.image[channel].size
+    return shares
 
 
 def fingerprint(field: Field) -> NDArray[np.uint64]:

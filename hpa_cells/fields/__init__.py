@@ -1,5 +1,6 @@
 """Finding, reading and checking fields; label tables; folds."""
 
+from hpa_cells.fields.cell_lines import cell_lines_of, read_cell_lines
 from hpa_cells.fields.find import FieldProblem, find_fields, scan_fields
 from hpa_cells.fields.folds import assign_folds
 from hpa_cells.fields.ids import check_field_id
@@ -19,10 +20,12 @@ __all__ = [
     "LabelTable",
     "as_label_file",
     "assign_folds",
+    "cell_lines_of",
     "check_field_id",
     "find_fields",
     "match_labels",
     "merge_label_tables",
+    "read_cell_lines",
     "read_colors",
     "read_field",
     "read_field_as",

@@ -1,8 +1,10 @@
 """Overlays, montages, figures and the HTML page of a run."""
 
-from hpa_cells.report.cell_plots import plot_class_montage, plot_gallery
+from hpa_cells.report.cell_plots import plot_class_montage, plot_gallery, tile_grid
 from hpa_cells.report.composite import composite
+from hpa_cells.report.drawing import open_field
 from hpa_cells.report.field_plots import plot_overlay, plot_side_by_side
+from hpa_cells.report.field_tile import field_tile
 from hpa_cells.report.montage import cell_tile, montage
 from hpa_cells.report.overlay import overlay
 from hpa_cells.report.page import Failure
@@ -17,11 +19,14 @@ __all__ = [
     "available_fields",
     "cell_tile",
     "composite",
+    "field_tile",
     "montage",
+    "open_field",
     "overlay",
     "plot_class_montage",
     "plot_gallery",
     "plot_overlay",
     "plot_side_by_side",
+    "tile_grid",
     "write_report",
 ]

@@ -23,7 +23,7 @@ from hpa_cells.table import CellTable, Column
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["plot_class_montage", "plot_gallery"]
+__all__ = ["plot_class_montage", "plot_gallery", "tile_grid"]
 
 _CELL_INCH, _GAP_INCH, _TITLE_INCH = 1.6, 0.08, 0.35
 # Of words below a cell: height of a line, and the letters for which there is room.
@@ -75,7 +75,7 @@ def plot_gallery(
             rows[Column.CELL_ID], rows[Column.TOUCHES_BORDER], probabilities, strict=True
         )
     ]
-    return _grid(tiles, words, num_columns, f"Cells of {source.field_id}")
+    return tile_grid(tiles, words, num_columns, f"Cells of {source.field_id}")
 
 
 def plot_class_montage(
@@ -127,10 +127,14 @@ def plot_class_montage(
         )
     ]
     name = table.class_set.names[table.class_set.index(class_key)]
-    return _grid([tiles[index] for index in best.index], words, num_columns, f"{name}: most confident cells")
+    return tile_grid(
+        [tiles[index] for index in best.index], words, num_columns, f"{name}: most confident cells"
+    )
 
 
-def _grid(tiles: Sequence[NDArray[np.uint8]], words: Sequence[str], num_columns: int, title: str) -> Figure:
+def tile_grid(
+    tiles: Sequence[NDArray[np.uint8]], words: Sequence[str], num_columns: int, title: str
+) -> Figure:
     """Tiles in rows, each with its words below; lines that are wider than a tile are cut off."""
     if num_columns < 1:
         raise ValueError(f"num_columns is {num_columns}: give at least 1.")

@@ -13,6 +13,7 @@ import hpa_cells
 from hpa_cells.report.colors import short_name
 from hpa_cells.report.curves import class_curves
 from hpa_cells.report.drawing import FieldPicture
+from hpa_cells.report.field_charts import field_charts
 from hpa_cells.report.matrices import Matrix, co_occurrence, confusion
 from hpa_cells.report.page import Failure, FieldEntry, Page
 from hpa_cells.report.payload import picture_payload, run_payload
@@ -60,6 +61,7 @@ def page_of(
         disagreements=maker.of_disagreements(selection),
         curves=[] if evidence is None else class_curves(evidence),
         matrices=_matrices(table, known, settings.threshold),
+        charts=field_charts(table, threshold=settings.threshold),
         scored=None if evidence is None else evidence.of,
         failures=[*failures, *pictures.unreadable],
         provenance=table.provenance,
@@ -90,15 +92,21 @@ def _entries(
 
 
 def _matrices(table: CellTable, known: KnownTruth | None, threshold: float) -> list[Matrix]:
+    # A field that has no cells has no probability, and nothing called.
+    of_fields = co_occurrence(
+        table.field_probabilities() >= threshold, of="fields", title="Called together in a field"
+    )
     if known is None:
         called = co_occurrence(table.probabilities() >= threshold, of="cells", title="Called together")
-        return [] if called is None else [called]
+        return [each for each in (called, of_fields) if each is not None]
     evidence = known.evidence
     called_rows = evidence.probabilities[evidence.is_known] >= threshold
     every = [
         confusion(evidence, threshold=threshold),
         co_occurrence(called_rows, of=evidence.of, title="Called together"),
         co_occurrence(evidence.labels[evidence.is_known], of=evidence.of, title="Truly together"),
+        # Where fields are what is scored, theirs is there already.
+        of_fields if evidence.of == "cells" else None,
     ]
     return [each for each in every if each is not None]
 

@@ -16,6 +16,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from hpa_cells.report.curves import ClassCurves
+from hpa_cells.report.field_charts import BarChart
 from hpa_cells.report.matrices import Matrix
 from hpa_cells.report.payload import as_script_data
 from hpa_cells.report.summary import ClassSummary, RunSummary
@@ -85,6 +86,8 @@ class Page:
         Cells that are far from their field.
     curves, matrices
         With truth, how good the probabilities are.
+    charts
+        What the fields are like.
     scored
         What was scored: ``cells`` or ``fields``; None where no truth is known.
     failures
@@ -107,6 +110,7 @@ class Page:
     disagreements: Sequence[CellTile]
     curves: Sequence[ClassCurves]
     matrices: Sequence[Matrix]
+    charts: Sequence[BarChart]
     scored: str | None
     failures: Sequence[Failure]
     provenance: Provenance

@@ -122,12 +122,13 @@ def test_a_table_that_may_know_the_labels_is_taken_with_a_warning(
     assert (out / "label_review.csv").exists()
 
 
-def test_a_truth_is_refused(world: Path) -> None:
+def test_labels_are_not_compared_with_a_truth(world: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_scores(world / "truth", np.zeros((4, len(CLASS_SET))), source="simulation truth")
-    with pytest.raises(
-        ValueError, match=r"truth comes from 'simulation truth': labels are compared with what"
-    ):
-        explore(world, f"table={world / 'truth'}")
+    out = explore(world, f"table={world / 'truth'}")
+    assert "truth comes from 'simulation truth': labels are compared with what models say" in caplog.text
+    assert not (out / "label_review.csv").exists()
+    assert not (out / "field_weights.csv").exists()
+    assert (out / "cells_per_field.csv").exists()
 
 
 def test_a_table_of_other_fields_is_refused(world: Path) -> None:
@@ -145,14 +146,16 @@ def test_edited_weights_are_never_lost(world: Path) -> None:
     assert (out / "field_weights.csv").read_text() == proposed
     edited = proposed.replace("f07,", "f08,")
     (out / "field_weights.csv").write_text(edited)
-    with pytest.raises(FileExistsError, match=r"field_weights\.csv holds other weights .* move it elsewhere"):
+    with pytest.raises(FileExistsError, match=r"field_weights\.csv holds other weights .* they are kept"):
         explore(world, f"table={world / 'table'}")
     assert (out / "field_weights.csv").read_text() == edited
+    assert (out / "field_weights.proposed.csv").read_text() == proposed
 
 
-def test_a_table_alone_needs_embeddings(world: Path) -> None:
-    with pytest.raises(ValueError, match=r"table carries no embeddings, and there are no labels to compare"):
-        run(compose("explore", [f"table={world / 'table'}", f"out={world / 'out'}"]))
+def test_a_table_alone_tells_the_cells_of_fields(world: Path) -> None:
+    run(compose("explore", [f"table={world / 'table'}", f"out={world / 'out'}"]))
+    names = sorted(path.name for path in (world / "out").iterdir())
+    assert names == ["cells_per_field.csv", "cells_per_field.png", "cells_per_field_summary.csv"]
 
 
 def settings_of_training(small_world: Any, root: Path, *overrides: str) -> DictConfig:

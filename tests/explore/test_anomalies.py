@@ -10,7 +10,13 @@ from hpa_cells.explore import AnomalySettings, FieldStatistics, field_statistics
 from hpa_cells.explore.anomalies import ANOMALY_COLUMNS, _beyond_quartiles, _distances
 from hpa_cells.types import Channel, Field
 
-SETTINGS = AnomalySettings(min_contrast=0.02, max_saturated_share=0.05, max_ranges=3.0, max_copy_distance=0.2)
+SETTINGS = AnomalySettings(
+    min_contrast=0.02,
+    max_saturated_share=0.05,
+    max_ranges=3.0,
+    max_histogram_deviation=3.5,
+    max_copy_distance=0.2,
+)
 
 
 def image_of(seed: int) -> np.ndarray:
@@ -57,6 +63,8 @@ def test_an_odd_channel_is_told_by_field_color_and_kind(usual: list[FieldStatist
         statistics_of("x_gone", gone, frozenset({Channel.ER})),
     ]
     found = find_anomalies(usual + odd, SETTINGS)
+    assert set(found.loc[found["kind"] == "histogram", "field_id"]) == {"x_dim", "x_empty", "x_saturated"}
+    found = found[found["kind"] != "histogram"]
     assert kinds(found) == [
         ("x_dim", "blue", "outlier"),
         ("x_empty", "green", "empty"),
@@ -78,9 +86,31 @@ def test_among_few_fields_nothing_is_an_outlier(usual: list[FieldStatistics]) ->
 def test_copies_are_told_with_what_they_copy(usual: list[FieldStatistics]) -> None:
     near = (image_of(3) * 0.8).astype(np.uint8)
     found = find_anomalies([*usual, replace(usual[5], field_id="z"), statistics_of("y", near)], SETTINGS)
+    found = found[found["other_field"] != ""]
+    assert found["other_field"].tolist() == ["u03", "u05"]
     assert kinds(found) == [("y", "all", "near_copy"), ("z", "all", "copy")]
     assert found["detail"].tolist()[1] == "the same pixels as u05"
     assert found["detail"].tolist()[0].endswith("like that of u03")
+
+
+def test_colours_taken_together_may_be_odd_where_each_brightness_is_usual(
+    usual: list[FieldStatistics],
+) -> None:
+    """Half of the pixels at a brightness that no other field has between its background and its squares."""
+    middle = image_of(103)
+    middle[Channel.ER, 10:40] = np.where(middle[Channel.ER, 10:40] < 20, 40, middle[Channel.ER, 10:40])
+    settings = replace(SETTINGS, max_ranges=1e9)
+    found = find_anomalies([*usual, statistics_of("x", middle)], settings)
+    assert kinds(found) == [("x", "all", "histogram")]
+    assert found["detail"].iloc[0].endswith("most of all yellow")
+    assert found["value"].iloc[0] > settings.max_histogram_deviation
+    assert find_anomalies([*usual[:10], statistics_of("x", middle)], settings).empty
+
+
+def test_a_channel_that_all_fields_lack_is_in_no_histogram() -> None:
+    without = frozenset({Channel.ER})
+    fields = [statistics_of(f"u{number:02d}", image_of(number), without) for number in range(24)]
+    assert set(find_anomalies(fields, SETTINGS)["kind"]) == {"missing"}
 
 
 def test_black_fields_are_empty_and_not_copies() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 import hpa_cells.explore.embedding_figures as embedding_figures
 from hpa_cells.classes import CLASS_SETS, ClassSet
-from hpa_cells.explore import write_label_map, write_score_map
+from hpa_cells.explore import MapMethod, write_label_map, write_line_map, write_score_map
 
 
 def world(num_cells: int, class_set: ClassSet) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -27,8 +27,22 @@ def dark_share(path: Path) -> float:
 def test_maps_are_drawn(tmp_path: Path, name: str, num_cells: int) -> None:
     class_set = CLASS_SETS[name]
     places, scores, is_odd = world(num_cells, class_set)
-    write_score_map(places, scores, is_odd=is_odd, class_set=class_set, path=tmp_path / "scores.png")
-    write_label_map(places, scores > 0.5, is_odd=is_odd, class_set=class_set, path=tmp_path / "labels.png")
+    write_score_map(
+        places,
+        scores,
+        is_odd=is_odd,
+        class_set=class_set,
+        method=MapMethod.UMAP,
+        path=tmp_path / "scores.png",
+    )
+    write_label_map(
+        places,
+        scores > 0.5,
+        is_odd=is_odd,
+        class_set=class_set,
+        method=MapMethod.UMAP,
+        path=tmp_path / "labels.png",
+    )
     assert dark_share(tmp_path / "scores.png") > 0
     assert dark_share(tmp_path / "labels.png") > 0
 
@@ -39,10 +53,20 @@ def test_only_what_is_labelled_or_scores_high_stands_out(tmp_path: Path) -> None
     shares = []
     for level in (0.0, 1.0):
         write_score_map(
-            places, level + 0 * scores, is_odd=is_odd, class_set=class_set, path=tmp_path / "scores.png"
+            places,
+            level + 0 * scores,
+            is_odd=is_odd,
+            class_set=class_set,
+            method=MapMethod.UMAP,
+            path=tmp_path / "scores.png",
         )
         write_label_map(
-            places, scores < level, is_odd=is_odd, class_set=class_set, path=tmp_path / "labels.png"
+            places,
+            scores < level,
+            is_odd=is_odd,
+            class_set=class_set,
+            method=MapMethod.UMAP,
+            path=tmp_path / "labels.png",
         )
         shares.append((dark_share(tmp_path / "scores.png"), dark_share(tmp_path / "labels.png")))
     assert shares[0][1] == 0
@@ -75,3 +99,19 @@ def test_a_long_name_keeps_its_number() -> None:
     assert short.endswith("…: 12,345")
     assert len(short) == embedding_figures._LONGEST_TITLE + 2
     assert embedding_figures._shortened("Cytosol: 3") == "Cytosol: 3"
+
+
+@pytest.mark.parametrize("num_lines", [1, 45])
+def test_cell_lines_stand_out_each_in_its_panel(
+    tmp_path: Path, num_lines: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places, _, is_odd = world(200, CLASS_SETS["hpa2021"])
+    lines = [f"line {row % num_lines}" for row in range(200)]
+    seen = []
+    monkeypatch.setattr(embedding_figures, "save_figure", lambda figure, path: seen.append(figure))
+    write_line_map(places, lines, is_odd=is_odd, method=MapMethod.PCA, path=tmp_path / "lines.png")
+    titles = [axes.get_title(loc="left") for axes in seen[0].get_axes()]
+    shown = [title for title in titles if title.startswith("line ")]
+    assert shown[0] == f"line 0: {-(-200 // num_lines)}"
+    assert len(shown) == min(num_lines, embedding_figures._MOST_LINES)
+    assert "on its first two principal components" in seen[0].get_suptitle().replace("\n", " ")

@@ -36,6 +36,6 @@ def test_the_figure_of_intensities_is_drawn(tmp_path: Path, num_fields: int) -> 
         image = np.random.default_rng(number).integers(0, 200, (4, 9, 9), dtype=np.uint8)
         field = Field(field_id=str(number), image=image, pixel_size_um=1.0, missing=frozenset({Channel.ER}))
         rows += [channel_statistics(field, channel) for channel in Channel]
-    odd = pd.DataFrame([("0", "red", "outlier", 4.0, "too bright")], columns=list(ANOMALY_COLUMNS))
+    odd = pd.DataFrame([("0", "red", "outlier", 4.0, "too bright", "")], columns=list(ANOMALY_COLUMNS))
     write_intensity_figure(pd.DataFrame(rows), odd, tmp_path / "intensities.png")
     assert cv2.imread(str(tmp_path / "intensities.png")).std() > 5

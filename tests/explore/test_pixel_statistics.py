@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hpa_cells.explore import channel_statistics, field_statistics
-from hpa_cells.explore.pixel_statistics import QUANTILES, fingerprint
+from hpa_cells.explore.pixel_statistics import HISTOGRAM_LEVELS, QUANTILES, fingerprint, histogram
 from hpa_cells.types import Channel, Field
 
 
@@ -40,6 +40,24 @@ def test_intensities_are_those_numpy_finds(height: int, width: int, is_16_bit: b
     assert row["max"] == pytest.approx(pixels.max() / top)
     assert row["saturated_share"] == pytest.approx((pixels == top).mean())
     assert (row["height_px"], row["width_px"], row["num_bits"]) == (height, width, 8 * pixels.itemsize)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_the_histogram_counts_pixels_up_to_each_level(dtype: type) -> None:
+    top = int(np.iinfo(dtype).max)
+    image = (np.random.default_rng(0).random((4, 30, 40)) ** 4 * top).astype(dtype)
+    shares = histogram(field_of(image, frozenset({Channel.ER})))
+    for channel in range(3):
+        expected = [(image[channel] / top <= level + 1e-9).mean() for level in HISTOGRAM_LEVELS]
+        np.testing.assert_allclose(shares[channel], expected, atol=1e-6)
+    assert (shares[:3, -1] == 1).all()
+    assert np.isnan(shares[3]).all()
+
+
+def test_a_histogram_is_the_same_in_other_bits() -> None:
+    field = smooth_field(0)
+    wider = field_of(field.image.astype(np.uint16) * 257)
+    np.testing.assert_array_equal(histogram(wider), histogram(field))
 
 
 def test_a_missing_channel_has_no_intensities() -> None:

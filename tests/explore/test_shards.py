@@ -5,9 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from hpa_cells.explore import read_field_scores
+from hpa_cells.explore import read_cell_numbers, read_cells_of_fields, read_field_scores
 from hpa_cells.explore.shards import finished_shards, provenance_of
 from hpa_cells.table import read_table
 
@@ -49,3 +50,25 @@ def test_shards_of_two_runs_are_refused(write_table: Callable[..., Path], tmp_pa
     shutil.copy(tmp_path / "first" / "fields-000000.parquet", other / "fields-000001.parquet")
     with pytest.raises(ValueError, match=r"source: another -> model\. Keep one run a folder"):
         provenance_of(other)
+
+
+def test_numbers_of_cells_are_those_of_the_fields(write_table: Callable[..., Path]) -> None:
+    folder = write_table({"b": 2, "c": 0, "a": 1})
+    assert read_cell_numbers(folder).to_numpy().tolist() == [["a", 1], ["b", 2], ["c", 0]]
+    with pytest.raises(FileNotFoundError, match="holds no cell table"):
+        read_cell_numbers(folder / "elsewhere")
+
+
+@pytest.mark.parametrize("wanted", [{"a", "c", "not there"}, {"b"}, set(), {"c"}])
+def test_the_cells_of_some_fields_are_those_of_the_whole_table(
+    write_table: Callable[..., Path], wanted: set[str]
+) -> None:
+    folder = write_table({"b": 2, "c": 0, "a": 1})
+    found, table = read_cells_of_fields(folder, wanted), read_table(folder)
+    for part in ("cells", "fields"):
+        whole = getattr(table, part).drop(columns="embedding", errors="ignore")
+        expected = whole[whole["field_id"].isin(wanted)].reset_index(drop=True)
+        pd.testing.assert_frame_equal(
+            getattr(found, part), expected, check_dtype=False, check_categorical=False
+        )
+    assert found.class_set == table.class_set

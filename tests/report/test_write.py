@@ -115,9 +115,10 @@ def test_with_truth_it_shows_precision_right_and_wrong(
     assert html.count('title="right">✓<') == is_true.sum()
     assert html.count('title="wrong">✗<') == (~is_true).sum()
     assert "true:" in html
-    for section in ("scores", "matrices", "disagreements"):
+    for section in ("scores", "matrices", "statistics", "disagreements"):
         assert f'<section id="{section}"' in html
-    assert html.count("<figcaption>") == is_true.any(axis=0).sum() + 3
+    num_matrices, num_charts = 4, 3
+    assert html.count("<figcaption>") == is_true.any(axis=0).sum() + num_matrices + num_charts
     assert "0.319" in html
 
 
