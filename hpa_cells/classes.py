@@ -6,10 +6,11 @@ the 2018 challenge (28 classes), the 2021 challenge (19 classes) and SubCell (31
 
 from __future__ import annotations
 
+import colorsys
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
-__all__ = ["CLASS_SETS", "ClassSet", "Location", "class_map", "get_class_set", "rgb_of"]
+__all__ = ["CLASS_SETS", "ClassSet", "Location", "class_map", "color_on_dark", "get_class_set", "rgb_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +187,24 @@ def class_map(source: ClassSet, target: ClassSet) -> tuple[int | None, ...]:
     merged = {"hpa2021": _MERGED_IN_HPA2021, "subcell": _MERGED_IN_SUBCELL}.get(target.name, {})
     keys = [key if key in target.keys else merged.get(key) for key in source.keys]
     return tuple(None if key is None else target.index(key) for key in keys)
+
+
+# Below this lightness a thin line in some of the class colours cannot be told from the black around a cell.
+_LEAST_LIGHTNESS = 0.62
+
+
+@cache
+def color_on_dark(color: str) -> tuple[int, int, int]:
+    """Red, green and blue, 0 to 255 each, of a colour made light enough for a thin line on black.
+
+    Examples
+    --------
+    >>> color_on_dark("#f58518"), color_on_dark("#000000")
+    ((247, 157, 69), (158, 158, 158))
+    """
+    hue, lightness, saturation = colorsys.rgb_to_hls(*(value / 255 for value in rgb_of(color)))
+    red, green, blue = colorsys.hls_to_rgb(hue, max(lightness, _LEAST_LIGHTNESS), saturation)
+    return round(255 * red), round(255 * green), round(255 * blue)
 
 
 def rgb_of(color: str) -> tuple[int, int, int]:

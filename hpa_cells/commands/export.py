@@ -31,6 +31,16 @@ log = logging.getLogger(__name__)
 
 _NUM_SHOWN = 20
 _FIELDS_AT_A_TIME = 16
+_FORMATS_OF_SUFFIX = {
+    ".csv": "format=csv, kaggle2021 or kaggle2018",
+    ".h5ad": "format=anndata",
+    ".h5sc": "format=h5sc",
+    ".zarr": "format=spatialdata or crops",
+    ".geojson": "format=geojson",
+    ".json": "format=coco or geojson",
+    ".json.gz": "format=geojson",
+    ".geojson.gz": "format=geojson",
+}
 
 
 def run(cfg: DictConfig) -> None:
@@ -45,19 +55,43 @@ def run(cfg: DictConfig) -> None:
         return
     out, table = Path(cfg.out), read_table(cfg.table)
     expected = _expected(cfg.sample_submission or table)
-    path = out if out.suffix else out / file_format.file_name
+    path = _path(file_format, out)
     if isinstance(file_format, PixelFormat):
         file_format.write_with_fields(table, _opened(table, cfg), path)
     else:
         if cfg.fields is not None:
             log.info("This format shows no pixels: `fields` is not looked at.")
-        if file_format.file_name or path.suffix:
+        if file_format.file_name or path.name.lower().endswith(file_format.suffixes):
             file_format.write(table, path)
         else:
             _write_parts(file_format, table, path, workers=cfg.workers)
     log.info("%s: %d cells of %d fields", path, len(table.cells), len(table.fields))
     if isinstance(file_format, SubmissionFormat):
         _check(file_format, path, expected)
+
+
+def _path(file_format: ExportFormat | PixelFormat, out: Path) -> Path:
+    """The file that `out` is by its ending, or the one of the usual name in the folder that it is.
+
+    Raises
+    ------
+    ValueError
+        If the ending is that of another format.
+    """
+    name = out.name.lower()
+    if name.endswith(file_format.suffixes):
+        return out
+    for suffix, formats in _FORMATS_OF_SUFFIX.items():
+        if name.endswith(suffix) and not out.is_dir():
+            wanted = (
+                f"a file that ends in {' or '.join(file_format.suffixes)}, or "
+                if file_format.suffixes
+                else ""
+            )
+            raise ValueError(
+                f"out={out} ends in {suffix}, which is {formats}: choose that format, or give {wanted}a folder."
+            )
+    return out / file_format.file_name
 
 
 def _write_parts(file_format: ExportFormat, table: CellTable, path: Path, *, workers: int) -> None:

@@ -14,7 +14,7 @@ from hpa_cells.commands.app import FieldsFailedError
 from hpa_cells.commands.progress import field_progress
 from hpa_cells.fields import FieldSource
 from hpa_cells.figures import save_figure
-from hpa_cells.report import plot_class_montage, plot_gallery, plot_overlay, plot_side_by_side
+from hpa_cells.report import CellTiles, plot_class_montage, plot_gallery, plot_overlay, plot_side_by_side
 from hpa_cells.table import CellTable
 
 if TYPE_CHECKING:
@@ -155,12 +155,11 @@ def figures_of_classes(
         If a field that was asked for is not there.
     """
     chosen = _chosen(sources, settings.fields)
-    return {
-        key: partial(
-            plot_class_montage, table, chosen, key, num_cells=settings.cells, num_columns=settings.columns
-        )
-        for key in settings.classes or table.class_set.keys
-    }
+    keys = settings.classes or table.class_set.keys
+    known = [key for key in keys if key in table.class_set.keys]
+    tiles = CellTiles(table, chosen, class_keys=known, num_cells=settings.cells)
+    plot = partial(plot_class_montage, num_cells=settings.cells, num_columns=settings.columns, tiles=tiles)
+    return {key: partial(plot, table, chosen, key) for key in keys}
 
 
 def _chosen(sources: list[FieldSource], field_ids: list[str]) -> list[FieldSource]:

@@ -31,6 +31,7 @@ class AnnDataKey:
 
     CLASS: Final = CLASS_COLUMN
     CLASS_COLORS: Final = f"{CLASS}_colors"
+    OF_FIELD: Final = "of_field"
     SPATIAL: Final = "spatial"
     EMBEDDING: Final = "X_embedding"
     CLASS_KEY: Final = "key"
@@ -46,6 +47,7 @@ class AnnDataFormat:
     """An ``.h5ad`` file; the setting is that of `to_anndata`."""
 
     file_name: ClassVar[str] = "cells.h5ad"
+    suffixes: ClassVar[tuple[str, ...]] = (".h5ad",)
 
     masks: bool = True
 
@@ -68,7 +70,8 @@ def to_anndata(table: CellTable, *, masks: bool = True) -> Any:
     Returns
     -------
     anndata.AnnData
-        `X` is (N, K) float32, the probabilities; there are no layers. `obs` is named ``<field_id>/<cell_id>`` and has
+        `X` is (N, K) float32, the probabilities; ``layers["of_field"]`` those of the cell's field as a whole, NaN where
+        there are none. `obs` is named ``<field_id>/<cell_id>`` and has
         the columns of `CELL_COLUMNS` in their types, ``field_id`` as a category, and ``most_probable_class``, the first
         of the highest (missing where the table has no probabilities), with its colours in `uns`. `var` is named by
         the printed names of the classes. ``obsm["spatial"]`` is (N, 2) float64, x and y of the centroid in um from the
@@ -89,6 +92,7 @@ def to_anndata(table: CellTable, *, masks: bool = True) -> Any:
     embeddings = {key.EMBEDDING: _embeddings(table)} if Column.EMBEDDING in table.cells else {}
     return anndata.AnnData(
         X=table.probabilities(),
+        layers={key.OF_FIELD: _of_fields(table)},
         obs=_observations(table, masks=masks),
         var=classes,
         obsm={key.SPATIAL: _centroids_um(table.cells)} | embeddings,
@@ -101,6 +105,13 @@ def to_anndata(table: CellTable, *, masks: bool = True) -> Any:
             },
         },
     )
+
+
+def _of_fields(table: CellTable) -> NDArray[np.float32]:
+    """(N, K) float32, for each cell the probabilities of its field as a whole."""
+    rows = pd.Index(table.fields[Column.FIELD_ID]).get_indexer(table.cells[Column.FIELD_ID])
+    of_fields: NDArray[np.float32] = table.field_probabilities()[rows]
+    return of_fields
 
 
 def write_anndata(table: CellTable, path: Path, *, masks: bool = True) -> None:

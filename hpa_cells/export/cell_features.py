@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hpa_cells.classes import ClassSet
+from hpa_cells.classes import ClassSet, color_on_dark
 from hpa_cells.table import Column
 
 __all__ = ["CLASS_COLUMN", "cell_colors", "cell_features", "most_probable"]
 
 CLASS_COLUMN: Final = "most_probable_class"
 # Of a cell without probabilities.
-_NO_CLASS_COLOR: Final = "#c8c8c8"
+_NO_CLASS_COLOR: Final = (200, 200, 200)
 _MEASURED: Final = [Column.AREA_UM2, Column.NUCLEUS_AREA_UM2, Column.TOUCHES_BORDER]
 
 
@@ -44,9 +44,9 @@ def cell_features(cells: pd.DataFrame, class_set: ClassSet) -> pd.DataFrame:
     return features.join(cells[[*_MEASURED, *columns]].reset_index(drop=True))
 
 
-def cell_colors(cells: pd.DataFrame, class_set: ClassSet) -> dict[int, str]:
-    """``#rrggbb`` by cell id: the colour of the most probable class."""
-    colors = [*class_set.colors, _NO_CLASS_COLOR]
+def cell_colors(cells: pd.DataFrame, class_set: ClassSet) -> dict[int, tuple[int, int, int]]:
+    """Red, green and blue by cell id: the colour of the most probable class on a dark image, as in reports."""
+    colors = [*map(color_on_dark, class_set.colors), _NO_CLASS_COLOR]
     codes = most_probable(cells[Column.probabilities(class_set)].to_numpy(np.float32))
     return {
         int(cell_id): colors[code]

@@ -31,6 +31,7 @@ class CocoFormat:
     """COCO instances; the settings are those of `write_coco`."""
 
     file_name: ClassVar[str] = "instances.json"
+    suffixes: ClassVar[tuple[str, ...]] = (".json",)
 
     min_confidence: float = 0.0
     truth: bool | None = None

@@ -34,6 +34,7 @@ class CropsFormat:
     """A Zarr folder of single-cell images; the settings are those of `write_crops`."""
 
     file_name: ClassVar[str] = "crops.zarr"
+    suffixes: ClassVar[tuple[str, ...]] = (".zarr",)
 
     size_px: int | None = None
     shrink: int = 1

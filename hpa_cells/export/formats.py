@@ -22,9 +22,18 @@ __all__ = ["CsvFormat", "ExportFormat", "Kaggle2018Format", "Kaggle2021Format", 
 
 
 class ExportFormat(Protocol):
-    """A view of the cell table as a file."""
+    """A view of the cell table as a file.
+
+    Attributes
+    ----------
+    file_name
+        What a file in a folder is called; empty where there is a file for each field.
+    suffixes
+        What the name of a file of this format ends with.
+    """
 
     file_name: ClassVar[str]
+    suffixes: ClassVar[tuple[str, ...]]
 
     def write(self, table: CellTable, path: Path) -> None:
         """Write the file; it appears whole or not at all."""
@@ -43,6 +52,7 @@ class Kaggle2021Format:
     """The submission of 2021; the settings are those of `write_kaggle2021`."""
 
     file_name: ClassVar[str] = "submission.csv"
+    suffixes: ClassVar[tuple[str, ...]] = (".csv",)
 
     min_confidence: float = 0.0
     max_classes: int | None = None
@@ -88,6 +98,7 @@ class Kaggle2018Format:
     """
 
     file_name: ClassVar[str] = "submission.csv"
+    suffixes: ClassVar[tuple[str, ...]] = (".csv",)
 
     threshold: float = 0.5
     model: str | None = None
@@ -137,6 +148,7 @@ class CsvFormat:
     """The cell table as CSV; the setting is that of `write_csv`."""
 
     file_name: ClassVar[str] = "cells.csv"
+    suffixes: ClassVar[tuple[str, ...]] = (".csv",)
 
     masks: bool = True
 

@@ -31,6 +31,7 @@ class GeoJsonFormat:
 
     # The folder itself: there is a file for each field.
     file_name: ClassVar[str] = ""
+    suffixes: ClassVar[tuple[str, ...]] = SUFFIXES
 
     threshold: float = 0.0
     all_classes: bool = False

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hpa_cells.classes import ClassSet, rgb_of
+from hpa_cells.classes import ClassSet, color_on_dark
 from hpa_cells.export.json_values import compact_json
 from hpa_cells.masks import Polygon, simplified, trace_masks
 from hpa_cells.table import Column
@@ -67,7 +67,10 @@ class Classification:
         """QuPath's ``classification`` of each cell, from (N, K) probabilities (NaN is none); None: unclassified."""
         is_given = (probabilities >= self.threshold) & (probabilities > 0)
         best = np.where(is_given, probabilities, -1).argmax(axis=1)
-        alone = [{"name": location.name, "color": rgb_of(location.color)} for location in class_set.locations]
+        alone = [
+            {"name": location.name, "color": color_on_dark(location.color)}
+            for location in class_set.locations
+        ]
         found: list[dict[str, Any] | None] = []
         for number, first, given in zip(is_given.sum(axis=1).tolist(), best.tolist(), is_given, strict=True):
             if self.all_classes and number > 1:

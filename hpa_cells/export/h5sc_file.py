@@ -39,6 +39,7 @@ class H5scFormat:
     """An ``.h5sc`` file; the settings are those of `write_h5sc`."""
 
     file_name: ClassVar[str] = "single_cells.h5sc"
+    suffixes: ClassVar[tuple[str, ...]] = (".h5sc",)
 
     size_px: int | None = None
     shrink: int = 1

@@ -23,7 +23,7 @@ from typing import Any, Final, TypeAlias
 import pandas as pd
 from numpy.typing import NDArray
 
-from hpa_cells.classes import ClassSet, rgb_of
+from hpa_cells.classes import ClassSet
 from hpa_cells.export.cell_features import cell_colors, cell_features
 from hpa_cells.export.channels import shown_channels
 from hpa_cells.export.pixels import open_fields
@@ -106,5 +106,5 @@ def _look(cells: pd.DataFrame, class_set: ClassSet) -> dict[str, Any]:
     features = pd.concat([pd.DataFrame({_INDEX: [0]}), features], ignore_index=True)
     colors: dict[int | None, tuple[float, ...]] = {None: _NO_COLOR, 0: _NO_COLOR}
     for cell_id, color in cell_colors(cells, class_set).items():
-        colors[cell_id] = (*(each / 255 for each in rgb_of(color)), 1.0)
+        colors[cell_id] = (*(each / 255 for each in color), 1.0)
     return {"features": features, "colormap": colors, "opacity": 0.4}

@@ -28,6 +28,7 @@ class OmeTiffFormat:
     """A folder of OME-TIFF files."""
 
     file_name: ClassVar[str] = ""
+    suffixes: ClassVar[tuple[str, ...]] = ()
 
     labels: bool = True
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final
 import pandas as pd
 
 from hpa_cells.atomic import folder_replaced_on_success
-from hpa_cells.classes import ClassSet, rgb_of
+from hpa_cells.classes import ClassSet
 from hpa_cells.export.cell_features import cell_colors, cell_features
 from hpa_cells.export.channels import shown_channels
 from hpa_cells.export.extra import import_extra, quiet
@@ -33,6 +33,7 @@ class OmeZarrFormat:
     """A folder of OME-Zarr images; the settings are those of `write_ome_zarr`."""
 
     file_name: ClassVar[str] = ""
+    suffixes: ClassVar[tuple[str, ...]] = ()
 
     version: str = "0.4"
     scales: int = 4
@@ -149,7 +150,7 @@ def _omero(field: Field) -> dict[str, Any]:
 def _image_label(cells: pd.DataFrame, class_set: ClassSet) -> dict[str, Any]:
     """Colour and numbers of each cell."""
     colors = [
-        {"label-value": cell_id, "rgba": [*rgb_of(color), 255]}
+        {"label-value": cell_id, "rgba": [*color, 255]}
         for cell_id, color in cell_colors(cells, class_set).items()
     ]
     # As JSON, which knows no NaN: a number that is not known is null.

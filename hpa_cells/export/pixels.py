@@ -50,6 +50,7 @@ class PixelFormat(Protocol):
     """A format that shows pixels, and so needs the fields beside the table."""
 
     file_name: ClassVar[str]
+    suffixes: ClassVar[tuple[str, ...]]
 
     def write_with_fields(self, table: CellTable, fields: Iterable[FieldWithCells], path: Path) -> None:
         """Write the file or folder; it appears whole or not at all.

@@ -37,6 +37,7 @@ class SpatialDataFormat:
     """A ``.zarr`` folder of spatialdata; the settings are those of `write_spatialdata`."""
 
     file_name: ClassVar[str] = "cells.zarr"
+    suffixes: ClassVar[tuple[str, ...]] = (".zarr",)
 
     scales: int = 1
     masks: bool = False

@@ -1,6 +1,7 @@
 """Overlays, montages, figures and the HTML page of a run."""
 
 from hpa_cells.report.cell_plots import plot_class_montage, plot_gallery, tile_grid
+from hpa_cells.report.cell_tiles import CellTiles
 from hpa_cells.report.composite import composite
 from hpa_cells.report.drawing import open_field
 from hpa_cells.report.field_plots import plot_overlay, plot_side_by_side
@@ -13,6 +14,7 @@ from hpa_cells.report.settings import ReportSettings
 from hpa_cells.report.write import WrittenReport, write_report
 
 __all__ = [
+    "CellTiles",
     "Failure",
     "ReportSettings",
     "WrittenReport",

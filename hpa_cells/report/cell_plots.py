@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hpa_cells.fields import FieldSource
 from hpa_cells.figures import INK, new_figure
+from hpa_cells.report.cell_tiles import TILE_PX, CellTiles, best_cells
 from hpa_cells.report.drawing import open_field
 from hpa_cells.report.montage import cell_tile
 from hpa_cells.report.settings import ReportSettings
@@ -27,8 +28,9 @@ __all__ = ["plot_class_montage", "plot_gallery", "tile_grid"]
 
 _CELL_INCH, _GAP_INCH, _TITLE_INCH = 1.6, 0.08, 0.35
 # Of words below a cell: height of a line, and the letters for which there is room.
-_LINE_INCH, _LINE_LETTERS = 0.125, 25
-_TILE_PX = 240
+_LINE_INCH, _LINE_LETTERS = 0.125, 24
+# As a class that is named: below it, a cell is among the most probable ones only.
+_SURE = 0.5
 _NUM_NAMED = 3
 
 
@@ -62,7 +64,7 @@ def plot_gallery(
             f"{_ids(cells.index.tolist())}."
         )
     rows = cells if cell_ids is None else cells.loc[list(cell_ids)]
-    tiles = [cell_tile(opened.channels, opened.labels, row, side_px=_TILE_PX) for _, row in rows.iterrows()]
+    tiles = [cell_tile(opened.channels, opened.labels, row, side_px=TILE_PX) for _, row in rows.iterrows()]
     probabilities = rows[Column.probabilities(table.class_set)].to_numpy(dtype=np.float32)
     words = [
         "\n".join(
@@ -85,6 +87,7 @@ def plot_class_montage(
     *,
     num_cells: int = 24,
     num_columns: int = 8,
+    tiles: CellTiles | None = None,
 ) -> Figure:
     """The cells that show a class with the highest probability, the most probable first.
 
@@ -100,28 +103,21 @@ def plot_class_montage(
         Most cells shown.
     num_columns
         Cells a row, at least 1.
+    tiles
+        Pictures of the run's cells that are shared by several montages; None: made for this one.
 
     Raises
     ------
     OSError, ValueError
         If a field cannot be read or has another size than in the table, or there is no such class.
     """
-    if class_key not in table.class_set.keys:
-        raise ValueError(
-            f"{class_key!r} is not a class of {table.class_set.name}: choose one of "
-            f"{', '.join(table.class_set.keys)}."
-        )
-    by_id = {source.field_id: source for source in sources}
+    sources = list(sources)
+    best = best_cells(table, {source.field_id for source in sources}, class_key, num_cells)
     column = Column.probabilities(table.class_set)[table.class_set.index(class_key)]
-    cells = table.cells[table.cells[Column.FIELD_ID].isin(by_id)].dropna(subset=[column])
-    best = cells.sort_values(column, ascending=False, kind="stable").head(num_cells)
-    tiles: dict[int, NDArray[np.uint8]] = {}
-    for field_id, rows in best.groupby(Column.FIELD_ID):
-        opened = open_field(table, by_id[str(field_id)], ReportSettings())
-        for index, (_, row) in zip(rows.index.tolist(), rows.iterrows(), strict=True):
-            tiles[index] = cell_tile(opened.channels, opened.labels, row, side_px=_TILE_PX)
+    if tiles is None:
+        tiles = CellTiles(table, sources, class_keys=[class_key], num_cells=num_cells)
     words = [
-        f"{probability:.2f}\n{field_id}\ncell {cell_id}"
+        f"{probability:.2f}{'' if probability >= _SURE else '?'}\n{field_id}\ncell {cell_id}"
         for probability, field_id, cell_id in zip(
             best[column], best[Column.FIELD_ID], best[Column.CELL_ID], strict=True
         )
@@ -135,7 +131,7 @@ def plot_class_montage(
 def tile_grid(
     tiles: Sequence[NDArray[np.uint8]], words: Sequence[str], num_columns: int, title: str
 ) -> Figure:
-    """Tiles in rows, each with its words below; lines that are wider than a tile are cut off."""
+    """Tiles in rows, each with its words below; lines that are wider than a tile are cut in the middle."""
     if num_columns < 1:
         raise ValueError(f"num_columns is {num_columns}: give at least 1.")
     num_rows = math.ceil(len(tiles) / num_columns)
@@ -175,7 +171,9 @@ def tile_grid(
 
 
 def _shortened(line: str) -> str:
-    return line if len(line) <= _LINE_LETTERS else f"{line[: _LINE_LETTERS - 1]}…"
+    # Ids often begin alike, and end so, too.
+    half = (_LINE_LETTERS - 1) // 2
+    return line if len(line) <= _LINE_LETTERS else f"{line[:half]}…{line[-half:]}"
 
 
 def _ids(cell_ids: Sequence[int]) -> str:

@@ -16,7 +16,7 @@ from hpa_cells.report.pictures import channel_uris, flat_outline, thumbnail_uri
 from hpa_cells.report.settings import ReportSettings
 from hpa_cells.table import CellTable, Column
 
-__all__ = ["FieldPicture", "OpenField", "field_picture", "open_field"]
+__all__ = ["FieldPicture", "OpenField", "field_picture", "open_field", "read_pixels"]
 
 # How far a line on the page may be from the edge of its cell, in px of the picture.
 _TOLERANCE_PX = 0.6
@@ -81,19 +81,26 @@ def open_field(table: CellTable, source: FieldSource, settings: ReportSettings) 
     OSError, ValueError
         If a file cannot be read, or the table lacks the field or has it in another size.
     """
+    channels, cells, labels = read_pixels(table, source)
+    pixel_size_um = float(table.of_field(source.field_id).fields[Column.PIXEL_SIZE_UM].iloc[0])
+    return OpenField(
+        channels=channels,
+        cells=cells,
+        labels=labels,
+        marks=cell_marks(cells, labels, table.class_set, threshold=settings.threshold),
+        pixel_size_um=pixel_size_um if math.isfinite(pixel_size_um) else None,
+    )
+
+
+def read_pixels(
+    table: CellTable, source: FieldSource
+) -> tuple[NDArray[np.uint8], pd.DataFrame, NDArray[np.int32]]:
+    """Channels, rows and label image of `OpenField`; errors as `open_field`."""
     alone = table.of_field(source.field_id)
     row = alone.fields.iloc[0]
     shape = (int(row[Column.HEIGHT_PX]), int(row[Column.WIDTH_PX]))
-    pixel_size_um = float(row[Column.PIXEL_SIZE_UM])
-    field = read_field_as(source, shape=shape, pixel_size_um=pixel_size_um)
-    labels = label_image(alone.cells, *shape)
-    return OpenField(
-        channels=normalise_field(field),
-        cells=alone.cells,
-        labels=labels,
-        marks=cell_marks(alone.cells, labels, table.class_set, threshold=settings.threshold),
-        pixel_size_um=pixel_size_um if math.isfinite(pixel_size_um) else None,
-    )
+    field = read_field_as(source, shape=shape, pixel_size_um=float(row[Column.PIXEL_SIZE_UM]))
+    return normalise_field(field), alone.cells, label_image(alone.cells, *shape)
 
 
 def field_picture(opened: OpenField, field_id: str, *, side_px: int | None, max_bytes: float) -> FieldPicture:

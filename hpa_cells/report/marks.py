@@ -14,7 +14,7 @@ from hpa_cells.masks import paint_labels
 from hpa_cells.report.colors import Rgb, color_on_dark, short_name
 from hpa_cells.table import Column
 
-__all__ = ["CellMark", "cell_marks", "label_image", "outlines_of"]
+__all__ = ["CellMark", "cell_marks", "label_image", "mask_of", "outlines_of"]
 
 _NO_CLASS_COLOR: Rgb = (200, 200, 200)
 _MOST_CLASSES = 2
@@ -106,11 +106,23 @@ def label_image(cells: pd.DataFrame, height_px: int, width_px: int) -> NDArray[n
     return paint_labels(cells[Column.CELL_ID].to_numpy(dtype=np.int32), counts, height_px, width_px)
 
 
+def mask_of(labels: NDArray[np.int32], row: pd.Series) -> NDArray[np.uint8]:
+    """(h, w) uint8, 1 where a cell is in its bounding box; also where others lie over it in the label image."""
+    left, top = int(row[Column.BBOX_X_PX]), int(row[Column.BBOX_Y_PX])
+    box = np.s_[top : top + int(row[Column.BBOX_HEIGHT_PX]), left : left + int(row[Column.BBOX_WIDTH_PX])]
+    mask: NDArray[np.uint8] = (labels[box] == int(row[Column.CELL_ID])).astype(np.uint8)
+    if np.count_nonzero(mask) != int(row[Column.AREA_PX]):
+        height, width = labels.shape
+        alone = paint_labels([1], [row[Column.CELL_RLE].encode("ascii")], height, width)
+        mask = alone[box].astype(np.uint8)
+    return mask
+
+
 def outlines_of(labels: NDArray[np.int32], row: pd.Series) -> list[NDArray[np.float32]]:
     """(P, 2) float32 along the edge of each piece of a cell, x and y in px; `row` is its row of the table."""
     left, top = int(row[Column.BBOX_X_PX]), int(row[Column.BBOX_Y_PX])
-    width, height = int(row[Column.BBOX_WIDTH_PX]), int(row[Column.BBOX_HEIGHT_PX])
-    mask = (labels[top : top + height, left : left + width] == int(row[Column.CELL_ID])).astype(np.uint8)
-    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE, offset=(left, top))
+    contours, _ = cv2.findContours(
+        mask_of(labels, row), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE, offset=(left, top)
+    )
     # OpenCV counts from the centre of the first pixel, pictures from its corner.
     return [contour.reshape(-1, 2).astype(np.float32) + np.float32(0.5) for contour in contours]

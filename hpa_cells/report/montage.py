@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hpa_cells.cells import cut_square
 from hpa_cells.report.composite import protein_and_references
-from hpa_cells.report.marks import outlines_of
+from hpa_cells.report.marks import mask_of, outlines_of
 from hpa_cells.report.overlay import draw_lines
 from hpa_cells.table import Column
 
@@ -46,7 +46,6 @@ def cell_tile(
     -------
     (side_px, side_px, 3) uint8; black beyond the edge of the field.
     """
-    cell_id = int(row[Column.CELL_ID])
     box_width, box_height = int(row[Column.BBOX_WIDTH_PX]), int(row[Column.BBOX_HEIGHT_PX])
     side = math.ceil(max(box_width, box_height) * (1 + 2 * _MARGIN))
     corner = (
@@ -55,8 +54,11 @@ def cell_tile(
     )
     cut = cut_square(channels.transpose(1, 2, 0), corner, side).transpose(2, 0, 1)
     picture = protein_and_references(cut)
-    around = cut_square(labels, corner, side) != cell_id
-    cv2.copyTo(cv2.LUT(picture, _DARKENED), around.astype(np.uint8), picture)
+    mask = mask_of(labels, row)
+    left, top = int(row[Column.BBOX_X_PX]) - corner[0], int(row[Column.BBOX_Y_PX]) - corner[1]
+    around = np.ones((side, side), dtype=np.uint8)
+    around[top : top + mask.shape[0], left : left + mask.shape[1]] -= mask
+    cv2.copyTo(cv2.LUT(picture, _DARKENED), around, picture)
     scale = side_px / side
     # Area averages when shrinking: the spots of a centrosome must not fall between the pixels of the tile.
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC

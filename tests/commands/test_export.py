@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
+from hydra.utils import instantiate
 
 import hpa_cells
 from hpa_cells.cells import cell_rows, field_row
 from hpa_cells.classes import get_class_set
 from hpa_cells.commands import export
-from hpa_cells.commands.settings import compose
+from hpa_cells.commands.settings import compose, conf_folder
 from hpa_cells.export import read_anndata, read_coco, read_csv, read_geojson, read_kaggle2021
 from hpa_cells.export.extra import import_extra
 from hpa_cells.fields import write_field
@@ -114,6 +116,46 @@ def test_coco_into_a_file_or_a_folder(run_folder: Path, tmp_path: Path) -> None:
     run(f"table={run_folder}", f"out={tmp_path}/folder", "format=coco", "format.min_confidence=0.9")
     assert read_coco(tmp_path / "mine.json").cells["cell_id"].tolist() == [2, 9]
     assert read_coco(tmp_path / "folder" / "instances.json").cells["cell_id"].tolist() == [9]
+
+
+def test_a_folder_may_have_a_dot_in_its_name(run_folder: Path, tmp_path: Path) -> None:
+    run(f"table={run_folder}", f"out={tmp_path}/run.v2")
+    assert (tmp_path / "run.v2" / "submission.csv").is_file()
+    run(f"table={run_folder}", f"out={tmp_path}/run.v2", "format=geojson")
+    assert (tmp_path / "run.v2" / "field one.geojson").is_file()
+
+
+@pytest.mark.parametrize(
+    ("file_format", "name", "told"),
+    [
+        (
+            "kaggle2021",
+            "cells.h5ad",
+            r"ends in \.h5ad, which is format=anndata: .* ends in \.csv, or a folder",
+        ),
+        ("csv", "cells.zarr", r"format=spatialdata or crops"),
+        ("coco", "i.json.gz", r"ends in \.json\.gz, which is format=geojson: .* ends in \.json, or a folder"),
+        (
+            "ome_zarr",
+            "f.csv",
+            r"which is format=csv, kaggle2021 or kaggle2018: choose that format, or give a folder",
+        ),
+    ],
+)
+def test_a_file_of_another_format_is_not_written(
+    run_folder: Path, tmp_path: Path, file_format: str, name: str, told: str
+) -> None:
+    with pytest.raises(ValueError, match=told):
+        run(f"table={run_folder}", f"out={tmp_path}/{name}", f"format={file_format}")
+    assert not (tmp_path / name).exists()
+
+
+def test_every_ending_leads_to_its_format() -> None:
+    """What is told of an ending is what the formats say of themselves."""
+    for path in sorted((conf_folder() / "format").glob("*.yaml")):
+        file_format = instantiate(yaml.safe_load(path.read_text()))
+        for suffix in file_format.suffixes:
+            assert path.stem in export._FORMATS_OF_SUFFIX[suffix]
 
 
 def test_geojson_into_a_folder_or_a_file(

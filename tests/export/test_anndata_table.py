@@ -97,7 +97,7 @@ def test_what_others_see(table: CellTable, tmp_path: Path) -> None:
     assert cells.obs["touches_border"].dtype == bool
     assert cells.obs["field_id"].dtype == "category"
     assert len(cells) == len(table.cells) == 300 + 2 + len(HOSTILE)
-    assert not cells.layers
+    assert list(cells.layers) == ["of_field"]
     for row, wanted in table.cells.iterrows():
         name = f"{wanted['field_id']}/{wanted['cell_id']}"
         one = cells[name]
@@ -110,6 +110,14 @@ def test_what_others_see(table: CellTable, tmp_path: Path) -> None:
         assert one.obs["most_probable_class"].item() == best.name
         if row == 20:
             break
+
+
+def test_the_layer_has_what_the_field_says(table: CellTable) -> None:
+    of_field = to_anndata(table).layers["of_field"]
+    columns = [name for name in table.fields if name.startswith("p_")]
+    by_id = table.fields.set_index("field_id")[columns]
+    for row in (0, len(table.cells) // 2, len(table.cells) - 1):
+        np.testing.assert_array_equal(of_field[row], by_id.loc[table.cells["field_id"].iloc[row]])
 
 
 def test_colours_follow_the_categories(table: CellTable) -> None:

@@ -19,7 +19,7 @@ import shapely
 from numpy.typing import NDArray
 
 from hpa_cells.cells import cell_rows, field_row
-from hpa_cells.classes import get_class_set
+from hpa_cells.classes import color_on_dark, get_class_set
 from hpa_cells.export import GeoJsonFormat, read_geojson, write_geojson
 from hpa_cells.masks import paint_labels
 from hpa_cells.table import CellTable, Column, Provenance, TableWriter, read_table
@@ -61,6 +61,9 @@ def one_field() -> FieldMaker:
             return read_table(folder)
 
     return make
+
+
+CYTOSOL = list(color_on_dark("#72b7b2"))
 
 
 def collection(path: Path) -> dict[str, Any]:
@@ -209,14 +212,14 @@ def with_probabilities(table: CellTable, **values: float) -> CellTable:
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ({}, {"name": "Cytosol", "color": [0x72, 0xB7, 0xB2]}),
-        ({"threshold": 0.75}, {"name": "Cytosol", "color": [0x72, 0xB7, 0xB2]}),
+        ({}, {"name": "Cytosol", "color": CYTOSOL}),
+        ({"threshold": 0.75}, {"name": "Cytosol", "color": CYTOSOL}),
         ({"threshold": 0.76}, None),
         (
             {"threshold": 0.5, "all_classes": True},
-            {"names": ["Golgi apparatus", "Cytosol"], "color": [0x72, 0xB7, 0xB2]},
+            {"names": ["Golgi apparatus", "Cytosol"], "color": CYTOSOL},
         ),
-        ({"threshold": 0.6, "all_classes": True}, {"name": "Cytosol", "color": [0x72, 0xB7, 0xB2]}),
+        ({"threshold": 0.6, "all_classes": True}, {"name": "Cytosol", "color": CYTOSOL}),
     ],
 )
 def test_classification(

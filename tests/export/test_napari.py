@@ -8,6 +8,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
+from hpa_cells.classes import color_on_dark
 from hpa_cells.export.napari import layers
 
 
@@ -55,7 +56,7 @@ def test_a_pixel_leads_to_its_row_and_colour(pixel_run) -> None:
                 best = classes.locations[classes.names.index(shown["most_probable_class"])]
                 assert shown[f"p_{best.key}"] == max(shown[f"p_{key}"] for key in classes.keys)
                 rgb = "".join(f"{round(255 * each):02x}" for each in look["colormap"][cell_id][:3])
-                assert f"#{rgb}" == best.color
+                assert rgb == bytes(color_on_dark(best.color)).hex()
 
 
 def test_only_the_field_that_is_shown_is_read(pixel_run) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hpa_cells.classes import color_on_dark
 from hpa_cells.export import OmeZarrFormat, open_fields
 from hpa_cells.export.extra import import_extra, quiet
 
@@ -103,7 +104,7 @@ def test_each_cell_has_its_numbers_and_colour(folder: Path, pixel_run) -> None:
             assert numbers["area_um2"] == cells.loc[cell_id, "area_um2"]
             assert np.float32(numbers["p_cytosol"]) == cells.loc[cell_id, "p_cytosol"]
             color = "".join(f"{round(255 * each):02x}" for each in found["cells"].metadata["color"][cell_id])
-            assert f"#{color}" == f"{best.color}ff"
+            assert color == bytes((*color_on_dark(best.color), 255)).hex()
 
 
 def test_by_the_models_of_the_format(folder: Path, version: str) -> None:

@@ -53,3 +53,34 @@ def test_words_and_colours(world, label_images) -> None:
     assert not unsure.is_sure
     assert several.middle_px == pytest.approx((40.5, 40.5))
     assert len({several.color, unsure.color, unknown.color}) == 3
+
+
+def test_a_cell_under_another_keeps_its_outline_and_its_tile(make_table) -> None:
+    """Tables of other programs may have masks that overlap: a label image shows one of them."""
+    from hpa_cells.masks import encode_labels
+    from hpa_cells.report import cell_tile
+
+    labels = np.zeros((40, 50), np.int32)
+    labels[5:25, 5:25], labels[26:36, 30:45] = 1, 2
+    table = make_table({"f": labels})
+    over = np.zeros_like(labels)
+    over[3:30, 3:30] = 2
+    cells = table.cells.copy()
+    cells.loc[1, "cell_rle"] = encode_labels(over)[1][0].decode()
+    cells.loc[1, ["bbox_x_px", "bbox_y_px", "bbox_width_px", "bbox_height_px", "area_px"]] = [
+        3,
+        3,
+        27,
+        27,
+        729,
+    ]
+    painted = label_image(cells, 40, 50)
+    assert not (painted == 1).any()
+    marks = cell_marks(cells, painted, table.class_set, threshold=0.5)
+    alone = cell_marks(table.cells, labels, table.class_set, threshold=0.5)
+    np.testing.assert_array_equal(marks[0].outlines_px[0], alone[0].outlines_px[0])
+    channels = np.full((4, 40, 50), 200, np.uint8)
+    np.testing.assert_array_equal(
+        cell_tile(channels, painted, cells.iloc[0], side_px=48),
+        cell_tile(channels, labels, table.cells.iloc[0], side_px=48),
+    )

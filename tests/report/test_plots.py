@@ -121,3 +121,36 @@ def test_a_field_without_cells(world, make_table, label_images) -> None:
     assert title(plot_overlay(empty, world.sources[0]).axes[0]).endswith(": 0 cells")
     assert not plot_gallery(empty, world.sources[0]).axes
     assert not plot_class_montage(empty, world.sources, "nucleoli").axes
+
+
+def test_montages_share_their_tiles_and_read_each_field_once(world, monkeypatch) -> None:
+    from hpa_cells.report import CellTiles, cell_tiles
+
+    read: list[str] = []
+    read_pixels = cell_tiles.read_pixels
+
+    def counted(table, source):
+        read.append(source.field_id)
+        return read_pixels(table, source)
+
+    monkeypatch.setattr(cell_tiles, "read_pixels", counted)
+    keys = ["nucleoli", "cytosol", "negative"]
+    tiles = CellTiles(world.table, world.sources, class_keys=keys, num_cells=3)
+    for key in keys:
+        shared = plot_class_montage(world.table, world.sources, key, num_cells=3, tiles=tiles)
+        assert len(read) == len(set(read))
+        alone = plot_class_montage(world.table, world.sources, key, num_cells=3)
+        del read[-len(set(read)) :]
+        assert words(shared) == words(alone)
+        for mine, own in zip(shared.axes, alone.axes, strict=True):
+            np.testing.assert_array_equal(mine.images[0].get_array(), own.images[0].get_array())
+
+
+def test_a_cell_below_one_half_is_marked(world) -> None:
+    column = "p_nucleoli"
+    figure = plot_class_montage(world.table, world.sources, "nucleoli", num_cells=100)
+    probabilities = sorted(world.table.cells[column], reverse=True)
+    assert min(probabilities) < 0.5 < max(probabilities)
+    assert [text.split("\n")[0] for text in words(figure)] == [
+        f"{each:.2f}{'' if each >= 0.5 else '?'}" for each in probabilities
+    ]

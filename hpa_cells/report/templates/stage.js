@@ -18,6 +18,8 @@ const makeStage = (onZoom) => {
   const bounded = (at, size, room) => (size <= room ? (room - size) / 2 : Math.min(0, Math.max(room - size, at)));
 
   const apply = () => {
+    // Not laid out yet, or not shown.
+    if (!stage.clientWidth || !stage.clientHeight) return;
     const { width, height } = fitted();
     view.x = bounded(view.x, width * view.zoom, stage.clientWidth);
     view.y = bounded(view.y, height * view.zoom, stage.clientHeight);
