@@ -28,6 +28,10 @@ class RunSummary:
         Share of the cells that are cut by the edge of their field; NaN without cells.
     mean_ap
         Mean average precision over the classes that have truths; NaN where none is known.
+    num_scored
+        How many classes that are.
+    num_classes
+        Of the class set.
     """
 
     num_fields: int
@@ -35,6 +39,8 @@ class RunSummary:
     median_cells: float
     border_share: float
     mean_ap: float
+    num_scored: int
+    num_classes: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,6 +81,8 @@ def summarise_run(table: CellTable, evidence: Evidence | None) -> RunSummary:
         median_cells=float(table.fields[Column.NUM_CELLS].median()) if num_fields else float("nan"),
         border_share=float(table.cells[Column.TOUCHES_BORDER].mean()) if num_cells else float("nan"),
         mean_ap=float(np.mean(known)) if len(known) else float("nan"),
+        num_scored=len(known),
+        num_classes=len(table.class_set),
     )
 
 

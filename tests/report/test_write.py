@@ -109,6 +109,7 @@ def test_with_truth_it_shows_precision_right_and_wrong(
     )
     Outline(html)
     assert "Mean average precision" in html
+    assert re.search(r"of cells, \d+ of 19 locations", html)
     # Few enough cells that each is a tile of every class; the same masks, so that each has its true cell.
     is_true = truth.probabilities() >= 0.5
     assert len(is_true) <= SMALL.cells_per_class
