@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar, cast
@@ -76,10 +77,10 @@ def refuse_misspelt(verb: str, overrides: list[str]) -> None:
     try:
         config = compose(verb, overrides)
     except HydraException as error:
-        raise ValueError(_in_plain_words(verb, str(error))) from error
+        raise ValueError(_in_plain_words(verb, str(error), overrides)) from error
     added = [str(name) for name in config if name not in _known_names(verb)]
     if added:
-        raise ValueError(_unknown_setting(verb, added[0]))
+        raise ValueError(_unknown_setting(verb, added[0], overrides))
 
 
 @lru_cache
@@ -117,14 +118,20 @@ def refuse_useless_out(config: DictConfig) -> None:
         raise PermissionError(f"{there} may not be written to: choose another `out`, or have that allowed.")
 
 
-def _in_plain_words(verb: str, message: str) -> str:
+def _in_plain_words(verb: str, message: str, overrides: Sequence[str]) -> str:
     """Hydra's message, or a shorter one with a suggestion where a name was not found."""
     match = re.match(r"Could not override '([^']+)'", message)
-    return _unknown_setting(verb, match.group(1)) if match else message.split("\nConfig search path")[0]
+    return (
+        _unknown_setting(verb, match.group(1), overrides)
+        if match
+        else message.split("\nConfig search path")[0]
+    )
 
 
-def _unknown_setting(verb: str, name: str) -> str:
-    known = _setting_names(compose(verb, []))
+def _unknown_setting(verb: str, name: str, overrides: Sequence[str]) -> str:
+    # Settings depend on what was chosen: those of format=csv are others than those of format=coco.
+    choices = [each for each in overrides if (conf_folder() / each.partition("=")[0]).is_dir()]
+    known = _setting_names(compose(verb, choices))
     close = difflib.get_close_matches(name, known, n=3)
     hint = f" Did you mean {' or '.join(f'`{each}`' for each in close)}?" if close else ""
     return f"`{name}` is not a setting of {verb}.{hint} See `hpa-cells {verb} --help`."

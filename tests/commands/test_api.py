@@ -140,6 +140,8 @@ def test_a_verb_whose_room_was_imported_is_still_a_function(
 
 
 def test_a_misspelt_setting_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"`format\.maskz` is not a setting .* Did you mean `format\.masks`"):
+        hpa_cells.export(table="t", out="o.csv", format="csv", overrides=["format.maskz=false"])
     with pytest.raises(ValueError, match=r"`wrokers` is not a setting of segment. Did you mean `workers`"):
         hpa_cells.segment(fields="F", out="O", wrokers=2)
 
