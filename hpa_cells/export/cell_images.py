@@ -14,7 +14,7 @@ from hpa_cells.cells import cut_square, normalise_field
 from hpa_cells.export.pixels import FieldWithCells
 from hpa_cells.table import CellTable, Column
 
-__all__ = ["CellImages", "check_cell_images"]
+__all__ = ["CellImageSettings", "CellImages"]
 
 log = logging.getLogger(__name__)
 
@@ -22,18 +22,31 @@ log = logging.getLogger(__name__)
 _SIDE_STEP_PX: Final = 8
 
 
-def check_cell_images(*, size_px: int | None, shrink: int) -> None:
-    """Refuse settings of a format that are out of range.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellImageSettings:
+    """What a user chooses of a format of single cells.
 
-    Raises
-    ------
-    ValueError
-        If one is.
+    Attributes
+    ----------
+    size_px
+        Side of the images; None: what the largest cell needs.
+    shrink, masked
+        See `CellImages`.
     """
-    if size_px is not None and size_px < 1:
-        raise ValueError(f"format.size_px is {size_px}: give at least 1, or null for the largest cell.")
-    if shrink < 1:
-        raise ValueError(f"format.shrink is {shrink}: give at least 1, which is the field's own scale.")
+
+    size_px: int | None = None
+    shrink: int = 1
+    masked: bool = True
+
+    def __post_init__(self) -> None:
+        if self.size_px is not None and self.size_px < 1:
+            raise ValueError(
+                f"format.size_px is {self.size_px}: give at least 1, or null for the largest cell."
+            )
+        if self.shrink < 1:
+            raise ValueError(
+                f"format.shrink is {self.shrink}: give at least 1, which is the field's own scale."
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hpa_cells.atomic import folder_replaced_on_success
 from hpa_cells.cells import NORMALISATION_QUANTILES
-from hpa_cells.export.cell_images import CellImages, check_cell_images
+from hpa_cells.export.cell_images import CellImages, CellImageSettings
 from hpa_cells.export.channels import CHANNEL_NAMES
 from hpa_cells.export.extra import import_extra, quiet
 from hpa_cells.export.ngff import ZARR_MARKS
@@ -30,18 +30,13 @@ _CHUNK_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CropsFormat:
+class CropsFormat(CellImageSettings):
     """A Zarr folder of single-cell images; the settings are those of `write_crops`."""
 
     file_name: ClassVar[str] = "crops.zarr"
     suffixes: ClassVar[tuple[str, ...]] = (".zarr",)
 
-    size_px: int | None = None
-    shrink: int = 1
     masked: bool = False
-
-    def __post_init__(self) -> None:
-        check_cell_images(size_px=self.size_px, shrink=self.shrink)
 
     def write_with_fields(self, table: CellTable, fields: Iterable[FieldWithCells], path: Path) -> None:
         """See `write_crops`."""

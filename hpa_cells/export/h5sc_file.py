@@ -19,7 +19,7 @@ import pandas as pd
 from hpa_cells.atomic import replaced_on_success
 from hpa_cells.cells import NORMALISATION_QUANTILES
 from hpa_cells.export.anndata_table import AnnDataKey, to_anndata
-from hpa_cells.export.cell_images import CellImages, check_cell_images
+from hpa_cells.export.cell_images import CellImages, CellImageSettings
 from hpa_cells.export.channels import CHANNEL_NAMES
 from hpa_cells.export.extra import import_extra, quiet
 from hpa_cells.export.pixels import FieldWithCells
@@ -35,18 +35,11 @@ _DTYPE: Final = np.float16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class H5scFormat:
+class H5scFormat(CellImageSettings):
     """An ``.h5sc`` file; the settings are those of `write_h5sc`."""
 
     file_name: ClassVar[str] = "single_cells.h5sc"
     suffixes: ClassVar[tuple[str, ...]] = (".h5sc",)
-
-    size_px: int | None = None
-    shrink: int = 1
-    masked: bool = True
-
-    def __post_init__(self) -> None:
-        check_cell_images(size_px=self.size_px, shrink=self.shrink)
 
     def write_with_fields(self, table: CellTable, fields: Iterable[FieldWithCells], path: Path) -> None:
         """See `write_h5sc`."""
