@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 
@@ -20,6 +21,8 @@ __all__ = ["FieldPicture", "OpenField", "field_picture", "open_field", "read_pix
 
 # How far a line on the page may be from the edge of its cell, in px of the picture.
 _TOLERANCE_PX = 0.6
+# What the page carries of a cell beside its outline: probabilities, box, areas.
+_BYTES_A_CELL = 200
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,14 +107,26 @@ def read_pixels(
 
 
 def field_picture(opened: OpenField, field_id: str, *, side_px: int | None, max_bytes: float) -> FieldPicture:
-    """The field for the page, in pictures of at most `side_px` and `max_bytes`; see `channel_uris`."""
-    channels, (height, width) = channel_uris(opened.channels, side_px=side_px, max_bytes=max_bytes)
-    tolerance = _TOLERANCE_PX * opened.channels.shape[1] / height
+    """The field for the page, with its cells in about `max_bytes`, for which pictures are shrunk; see `channel_uris`.
+
+    Pictures always get a quarter of that, however many cells there are.
+    """
+    height_px = opened.channels.shape[1]
+    finest = _outlines(opened, height_px if side_px is None else min(side_px, height_px))
+    cells_bytes = len(json.dumps(finest, separators=(",", ":"))) + _BYTES_A_CELL * len(finest)
+    left_bytes = max(max_bytes / 4, max_bytes - cells_bytes)
+    channels, (height, width) = channel_uris(opened.channels, side_px=side_px, max_bytes=left_bytes)
     return FieldPicture(
         field_id=field_id,
         thumbnail=thumbnail_uri(opened.channels),
         channels=channels,
         height=height,
         width=width,
-        outlines=[[flat_outline(line, tolerance) for line in mark.outlines_px] for mark in opened.marks],
+        outlines=_outlines(opened, height),
     )
+
+
+def _outlines(opened: OpenField, picture_height: int) -> list[list[list[int]]]:
+    """`FieldPicture.outlines` over a picture of this height."""
+    tolerance_px = _TOLERANCE_PX * opened.channels.shape[1] / picture_height
+    return [[flat_outline(line, tolerance_px) for line in mark.outlines_px] for mark in opened.marks]

@@ -38,8 +38,8 @@ class ReportSettings:
     field_px
         Longer side of a field on the page; a smaller field stays as it is. None: every field as it is.
     fields_mb
-        Most megabytes (1e6 bytes) that the pictures of fields take, together; fields are shrunk to keep to it. None:
-        no limit.
+        Most megabytes (1e6 bytes) that the pictures of fields and their cells take, together; pictures are shrunk to
+        keep to it, though not below a quarter of it. None: no limit.
     tile_px
         Side of a single cell on the page.
     seed

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
 import base64
+import json
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from hpa_cells.fields import find_fields, write_field
+from hpa_cells.report import ReportSettings
+from hpa_cells.report.drawing import field_picture, open_field
 from hpa_cells.report.marks import outlines_of
 from hpa_cells.report.pictures import channel_uris, data_uri, flat_outline, shrunk, thumbnail_uri
+from hpa_cells.types import Field
 
 
 def pixels(uri: str) -> np.ndarray:
@@ -71,3 +77,24 @@ def test_an_outline_fills_its_mask_again(world, label_images) -> None:
             assert (points % 2 == 1).all()  # the middles of pixels, in halves
             cv2.fillPoly(painted, [(points - 1) // 2], 1)
         assert np.array_equal(painted.astype(bool), labels == row["cell_id"])
+
+
+def test_many_cells_take_from_what_the_pictures_may_take(make_table, tmp_path: Path) -> None:
+    """300 cells beside none, in the same pixels: the pictures are smaller, and all of it takes no more."""
+    image = np.random.default_rng(0).integers(0, 256, (4, 200, 300), dtype=np.uint8)
+    write_field(Field(field_id="f", image=image, pixel_size_um=0.3), tmp_path)
+    (source,) = find_fields(tmp_path)
+    many = 1 + np.arange(200)[:, None] // 10 * 15 + np.arange(300) // 20
+    taken = {}
+    for name, labels in {"many": many.astype(np.int32), "none": np.zeros((200, 300), np.int32)}.items():
+        opened = open_field(make_table({"f": labels}), source, ReportSettings())
+        picture = field_picture(opened, "f", side_px=None, max_bytes=120_000)
+        cells_bytes = len(json.dumps(picture.outlines, separators=(",", ":"))) + 200 * len(picture.outlines)
+        taken[name] = (sum(map(len, picture.channels)), cells_bytes)
+    assert 60_000 < taken["many"][1] < 90_000
+    assert sum(taken["many"]) <= 120_000
+    assert taken["many"][0] < taken["none"][0] <= 120_000
+    # Of cells that leave nothing, the pictures still get a quarter.
+    opened = open_field(make_table({"f": many.astype(np.int32)}), source, ReportSettings())
+    small = field_picture(opened, "f", side_px=None, max_bytes=40_000)
+    assert 1_000 < sum(map(len, small.channels)) <= 10_000
