@@ -212,7 +212,7 @@ def test_two_files_for_one_channel(predict: Program, small_world: Any, tmp_path:
 
 
 _INTERRUPTED = """
-import os, signal, sys
+import os, signal, sys, time
 import hpa_cells.prediction.segmenting as segmenting
 from hpa_cells.commands.app import main
 
@@ -221,6 +221,8 @@ read_field = segmenting.read_field
 def read_and_press_ctrl_c(source, **settings):
     if source.field_id == "f3":
         os.kill(os.getpid(), int(os.environ["SIGNAL"]))
+        # The main thread answers it when its turn comes; all else could be done by then.
+        time.sleep(0.5)
     return read_field(source, **settings)
 
 segmenting.read_field = read_and_press_ctrl_c
