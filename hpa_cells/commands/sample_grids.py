@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from hpa_cells.cells import normalise_field
@@ -25,7 +26,7 @@ from hpa_cells.explore import (
 from hpa_cells.fields import FieldSource, LabelTable, read_field
 from hpa_cells.figures import save_figure
 from hpa_cells.prediction import Failure
-from hpa_cells.report import ReportSettings, cell_tile, field_tile, open_field, tile_grid
+from hpa_cells.report import cell_tile, field_tile, read_pixels, tile_grid
 from hpa_cells.report.colors import short_name
 from hpa_cells.table import CellTable, Column
 
@@ -39,11 +40,11 @@ _CALLED_FROM = 0.5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Job:
-    """A field to draw: with its cells in a table, and the row numbers of those that are drawn, where there is one."""
+    """A field to draw; where there is a table, with its part of it, and the rows of the whole that are drawn."""
 
     source: FieldSource
     table: CellTable | None
-    rows: tuple[int, ...] = ()
+    cells: pd.DataFrame
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,30 +145,20 @@ def _jobs(
 ) -> list[_Job]:
     """What is to be drawn of each field, however many classes it is drawn for."""
     if table is None:
-        return [_Job(source=by_id[field_id], table=None) for field_id in sorted(samples.labels_of)]
-    wanted: dict[str, set[int]] = {}
-    ids = table.cells[Column.FIELD_ID].to_numpy()
-    for row in np.concatenate(rows).tolist():
-        wanted.setdefault(ids[row], set()).add(row)
+        none = pd.DataFrame()
+        return [
+            _Job(source=by_id[field_id], table=None, cells=none) for field_id in sorted(samples.labels_of)
+        ]
+    wanted = table.cells.loc[np.unique(np.concatenate(rows))]
     in_table = set(table.fields[Column.FIELD_ID])
     return [
         _Job(
             source=by_id[field_id],
-            table=_of_field(table, field_id) if field_id in in_table else None,
-            rows=tuple(sorted(wanted.get(field_id, ()))),
+            table=table.of_field(field_id) if field_id in in_table else None,
+            cells=wanted[wanted[Column.FIELD_ID] == field_id],
         )
         for field_id in sorted(samples.labels_of)
     ]
-
-
-def _of_field(table: CellTable, field_id: str) -> CellTable:
-    """The rows of one field, with their row numbers."""
-    return CellTable(
-        cells=table.cells[table.cells[Column.FIELD_ID] == field_id],
-        fields=table.fields[table.fields[Column.FIELD_ID] == field_id],
-        class_set=table.class_set,
-        provenance=table.provenance,
-    )
 
 
 def _draw(
@@ -193,15 +184,15 @@ def _tiles_of(job: _Job, *, pixel_size_um: float | None) -> _Tiles | Failure:
         if table is None:
             channels = normalise_field(read_field(job.source, pixel_size_um=pixel_size_um))
             return _Tiles(field_id=field_id, of_field=field_tile(channels, side_px=_TILE_PX))
-        opened = open_field(table, job.source, ReportSettings())
+        channels, _, labels = read_pixels(table, job.source)
     except (OSError, ValueError) as error:
         return Failure(field_id=field_id, stage="draw", error=str(error))
     return _Tiles(
         field_id=field_id,
-        of_field=field_tile(opened.channels, side_px=_TILE_PX),
+        of_field=field_tile(channels, side_px=_TILE_PX),
         of_cells={
-            index: cell_tile(opened.channels, opened.labels, row, side_px=_TILE_PX)
-            for index, (_, row) in zip(job.rows, table.cells.loc[list(job.rows)].iterrows(), strict=True)
+            index: cell_tile(channels, labels, row, side_px=_TILE_PX)
+            for index, (_, row) in zip(job.cells.index.tolist(), job.cells.iterrows(), strict=True)
         },
     )
 

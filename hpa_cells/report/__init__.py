@@ -3,7 +3,7 @@
 from hpa_cells.report.cell_plots import plot_class_montage, plot_gallery, tile_grid
 from hpa_cells.report.cell_tiles import CellTiles
 from hpa_cells.report.composite import composite
-from hpa_cells.report.drawing import open_field
+from hpa_cells.report.drawing import read_pixels
 from hpa_cells.report.field_plots import plot_overlay, plot_side_by_side
 from hpa_cells.report.field_tile import field_tile
 from hpa_cells.report.montage import cell_tile, montage
@@ -23,12 +23,12 @@ __all__ = [
     "composite",
     "field_tile",
     "montage",
-    "open_field",
     "overlay",
     "plot_class_montage",
     "plot_gallery",
     "plot_overlay",
     "plot_side_by_side",
+    "read_pixels",
     "tile_grid",
     "write_report",
 ]

@@ -85,7 +85,8 @@ def open_field(table: CellTable, source: FieldSource, settings: ReportSettings) 
         If a file cannot be read, or the table lacks the field or has it in another size.
     """
     channels, cells, labels = read_pixels(table, source)
-    pixel_size_um = float(table.of_field(source.field_id).fields[Column.PIXEL_SIZE_UM].iloc[0])
+    is_own = table.fields[Column.FIELD_ID] == source.field_id
+    pixel_size_um = float(table.fields.loc[is_own, Column.PIXEL_SIZE_UM].iloc[0])
     return OpenField(
         channels=channels,
         cells=cells,

@@ -107,15 +107,6 @@ def test_what_else_is_there_stays(pixel_run, tmp_path: Path) -> None:
     assert (tmp_path / "c.zarr" / "notes.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [({"size_px": 0}, r"format\.size_px is 0"), ({"shrink": 0}, r"format\.shrink is 0: give at least 1")],
-)
-def test_settings_out_of_range(settings: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        CropsFormat(**settings)
-
-
 @pytest.mark.slow
 def test_real_fields(real_data: Path, tmp_path: Path) -> None:
     """In the masks are the areas of the table."""

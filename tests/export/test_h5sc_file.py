@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from hpa_cells.cells import normalise_field
-from hpa_cells.export import H5scFormat, open_fields, write_h5sc
+from hpa_cells.export import CropsFormat, H5scFormat, open_fields, write_h5sc
 
 
 @pytest.fixture(scope="module")
@@ -141,9 +141,10 @@ def test_a_field_that_fails_leaves_nothing(pixel_run, tmp_path: Path) -> None:
     ("settings", "message"),
     [({"size_px": 0}, r"format\.size_px is 0"), ({"shrink": 0}, r"format\.shrink is 0: give at least 1")],
 )
-def test_settings_out_of_range(settings: dict, message: str) -> None:
+@pytest.mark.parametrize("kind", [H5scFormat, CropsFormat])
+def test_settings_out_of_range(kind: type, settings: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        H5scFormat(**settings)
+        kind(**settings)
 
 
 @pytest.mark.skipif(find_spec("scportrait") is None, reason="scportrait is not installed")
