@@ -13,7 +13,15 @@ import pytest
 
 import hpa_cells.table
 from hpa_cells.classes import get_class_set
-from hpa_cells.table import CELL_COLUMNS, FIELD_COLUMNS, Column, Provenance, TableWriter, read_table
+from hpa_cells.table import (
+    CELL_COLUMNS,
+    DESCRIPTIONS,
+    FIELD_COLUMNS,
+    Column,
+    Provenance,
+    TableWriter,
+    read_table,
+)
 
 HPA2021 = get_class_set("hpa2021")
 PROBABILITIES = Column.probabilities(HPA2021)
@@ -401,3 +409,23 @@ def test_a_writer_sees_what_another_one_wrote_before_it_came_in(tmp_path: Path) 
         late.add(cells=cell_rows("b", [1]), field_row=field_row("b", 1))
     assert len(read_table(tmp_path).fields) == 2
     assert not list(tmp_path.glob(".*"))
+
+
+def test_the_page_tells_every_column_as_the_code_does() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "table.md").read_text(encoding="utf-8")
+    of_cells, of_fields = page.split("## Columns of fields")
+    names = {
+        pa.string(): "text",
+        pa.bool_(): "true or false",
+        pa.float32(): "float32",
+        pa.float64(): "float64",
+    }
+    for part, columns in ((of_cells, CELL_COLUMNS), (of_fields, FIELD_COLUMNS)):
+        told = [line for line in part.splitlines() if line.startswith("| `") and "p_…" not in line]
+        expected = [
+            f"| `{name}` | {names.get(kind, str(kind))} | {DESCRIPTIONS[name]} |"
+            for name, kind in columns.items()
+        ]
+        if columns is CELL_COLUMNS:
+            expected.append(f"| `{Column.EMBEDDING}` | list of float32 | {DESCRIPTIONS[Column.EMBEDDING]} |")
+        assert told == expected

@@ -33,6 +33,7 @@ _NUM_SHOWN = 20
 _FIELDS_AT_A_TIME = 16
 _FORMATS_OF_SUFFIX = {
     ".csv": "format=csv, kaggle2021 or kaggle2018",
+    ".parquet": "format=parquet",
     ".h5ad": "format=anndata",
     ".h5sc": "format=h5sc",
     ".zarr": "format=spatialdata or crops",

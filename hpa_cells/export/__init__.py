@@ -1,4 +1,4 @@
-"""A file per format, each a view of the cell table: the submissions of both challenges, CSV, other tools'."""
+"""A file per format, each a view of the cell table: the submissions of both challenges, CSV, Parquet, other tools'."""
 
 from hpa_cells.export.anndata_table import AnnDataFormat, read_anndata, to_anndata, write_anndata
 from hpa_cells.export.coco import CocoFormat, write_coco
@@ -11,6 +11,7 @@ from hpa_cells.export.formats import (
     ExportFormat,
     Kaggle2018Format,
     Kaggle2021Format,
+    ParquetFormat,
     SubmissionFormat,
 )
 from hpa_cells.export.geojson import GeoJsonFormat, write_geojson
@@ -21,6 +22,7 @@ from hpa_cells.export.kaggle2021 import validate_kaggle2021, write_kaggle2021
 from hpa_cells.export.kaggle2021_reading import read_kaggle2021
 from hpa_cells.export.ome_tiff_files import OmeTiffFormat, write_ome_tiff
 from hpa_cells.export.ome_zarr_folder import OmeZarrFormat, write_ome_zarr
+from hpa_cells.export.parquet_table import write_parquet
 from hpa_cells.export.pixels import FieldWithCells, PixelFormat, open_fields
 from hpa_cells.export.problem import Problem
 from hpa_cells.export.spatialdata_folder import SpatialDataFormat, write_spatialdata
@@ -40,6 +42,7 @@ __all__ = [
     "Kaggle2021Format",
     "OmeTiffFormat",
     "OmeZarrFormat",
+    "ParquetFormat",
     "PixelFormat",
     "Problem",
     "SpatialDataFormat",
@@ -65,5 +68,6 @@ __all__ = [
     "write_kaggle2021",
     "write_ome_tiff",
     "write_ome_zarr",
+    "write_parquet",
     "write_spatialdata",
 ]

@@ -13,12 +13,20 @@ from hpa_cells.export.csv_table import write_csv
 from hpa_cells.export.expected import ExpectedFields
 from hpa_cells.export.kaggle2018 import validate_kaggle2018, write_kaggle2018
 from hpa_cells.export.kaggle2021 import validate_kaggle2021, write_kaggle2021
+from hpa_cells.export.parquet_table import write_parquet
 from hpa_cells.export.problem import Problem
 from hpa_cells.fields import merge_label_tables, read_label_table
 from hpa_cells.metrics import ratio_thresholds
 from hpa_cells.table import CellTable
 
-__all__ = ["CsvFormat", "ExportFormat", "Kaggle2018Format", "Kaggle2021Format", "SubmissionFormat"]
+__all__ = [
+    "CsvFormat",
+    "ExportFormat",
+    "Kaggle2018Format",
+    "Kaggle2021Format",
+    "ParquetFormat",
+    "SubmissionFormat",
+]
 
 
 class ExportFormat(Protocol):
@@ -155,3 +163,18 @@ class CsvFormat:
     def write(self, table: CellTable, path: Path) -> None:
         """See `write_csv`."""
         write_csv(table, path, masks=self.masks)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ParquetFormat:
+    """The cell table as Parquet; the settings are those of `write_parquet`."""
+
+    file_name: ClassVar[str] = "cells.parquet"
+    suffixes: ClassVar[tuple[str, ...]] = (".parquet",)
+
+    masks: bool = True
+    embeddings: bool = True
+
+    def write(self, table: CellTable, path: Path) -> None:
+        """See `write_parquet`."""
+        write_parquet(table, path, masks=self.masks, embeddings=self.embeddings)

@@ -5,7 +5,7 @@ finished field, also a field without cells. A simulated truth has the same form,
 """
 
 from hpa_cells.provenance import Provenance
-from hpa_cells.table.columns import CELL_COLUMNS, FIELD_COLUMNS, Column
+from hpa_cells.table.columns import CELL_COLUMNS, DESCRIPTIONS, FIELD_COLUMNS, Column, describe
 from hpa_cells.table.manifest import check_whole
 from hpa_cells.table.reading import CellTable, read_table
 from hpa_cells.table.shards import cells_beside, count_fields, field_shards
@@ -13,6 +13,7 @@ from hpa_cells.table.writing import TableWriter
 
 __all__ = [
     "CELL_COLUMNS",
+    "DESCRIPTIONS",
     "FIELD_COLUMNS",
     "CellTable",
     "Column",
@@ -21,6 +22,7 @@ __all__ = [
     "cells_beside",
     "check_whole",
     "count_fields",
+    "describe",
     "field_shards",
     "read_table",
 ]

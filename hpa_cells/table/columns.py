@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from hpa_cells.classes import ClassSet
 
-__all__ = ["CELL_COLUMNS", "FIELD_COLUMNS", "Column"]
+__all__ = ["CELL_COLUMNS", "DESCRIPTIONS", "FIELD_COLUMNS", "Column", "describe"]
 
 
 class Column:
@@ -69,3 +69,45 @@ FIELD_COLUMNS: Final[dict[str, pa.DataType]] = {
     Column.PIXEL_SIZE_UM: pa.float64(),
     Column.NUM_CELLS: pa.int32(),
 }
+
+# What each column says, for people: as docs/table.md has it, and the files that travel alone.
+DESCRIPTIONS: Final[dict[str, str]] = {
+    Column.FIELD_ID: "the field",
+    Column.CELL_ID: "the cell within its field: its pixel value in the label image, at least 1",
+    Column.HEIGHT_PX: "rows of the field",
+    Column.WIDTH_PX: "columns of the field",
+    Column.PIXEL_SIZE_UM: "side of a pixel in um",
+    Column.BBOX_X_PX: "first column of the smallest upright box around the cell",
+    Column.BBOX_Y_PX: "first row of that box",
+    Column.BBOX_WIDTH_PX: "columns of that box",
+    Column.BBOX_HEIGHT_PX: "rows of that box",
+    Column.CENTROID_X_PX: "x of the mean of the cell's pixels; the centre of the top left pixel is (0, 0)",
+    Column.CENTROID_Y_PX: "y of that mean, downwards",
+    Column.AREA_PX: "pixels of the cell, those of its nucleus with them",
+    Column.AREA_UM2: "that area in square um",
+    Column.NUCLEUS_AREA_PX: "pixels of its nuclei; 0 for a cell without one",
+    Column.NUCLEUS_AREA_UM2: "that area in square um",
+    Column.TOUCHES_BORDER: "whether a pixel lies in the first or last row or column of the field",
+    Column.CELL_RLE: "mask of the cell: the counts of a COCO run-length encoding, of height_px by width_px pixels",
+    Column.NUCLEUS_RLE: "mask of its nuclei, encoded alike; missing for a cell without one",
+    Column.EMBEDDING: "what the model's encoder says of the cell, before the heads",
+    Column.NUM_CELLS: "cells found in the field",
+}
+
+
+def describe(column: str, class_set: ClassSet) -> str:
+    """What a column of a table of this class set says, for people.
+
+    Raises
+    ------
+    KeyError
+        If a table of this class set has no such column.
+
+    Examples
+    --------
+    >>> from hpa_cells.classes import get_class_set
+    >>> describe("p_nucleoli", get_class_set("hpa2021"))
+    'probability of Nucleoli, from 0 to 1'
+    """
+    names = dict(zip(Column.probabilities(class_set), class_set.names, strict=True))
+    return f"probability of {names[column]}, from 0 to 1" if column in names else DESCRIPTIONS[column]

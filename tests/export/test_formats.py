@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hpa_cells.export import CsvFormat, Kaggle2018Format, Kaggle2021Format, SubmissionFormat
+from hpa_cells.export import CsvFormat, Kaggle2018Format, Kaggle2021Format, ParquetFormat, SubmissionFormat
 from hpa_cells.table import CellTable
 
 
@@ -29,6 +29,7 @@ def test_submissions_can_be_checked_and_a_table_cannot() -> None:
     assert isinstance(Kaggle2021Format(), SubmissionFormat)
     assert isinstance(Kaggle2018Format(), SubmissionFormat)
     assert not isinstance(CsvFormat(), SubmissionFormat)
+    assert not isinstance(ParquetFormat(), SubmissionFormat)
 
 
 def test_thresholds_of_a_checkpoint(make_table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
