@@ -219,6 +219,12 @@ def test_an_out_that_may_not_be_written_to_is_refused(
     assert ended.stderr.startswith(f"hpa-cells: {tmp_path} may not be written to: choose another `out`")
 
 
+def test_the_module_is_the_program() -> None:
+    command = [sys.executable, "-m", "hpa_cells", "--version"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert ended.stdout == f"hpa-cells {package.__version__}\n"
+
+
 def test_help_loads_nothing_heavy() -> None:
     code = (
         "import sys; sys.argv = ['hpa-cells', '--help']\n"
