@@ -47,7 +47,7 @@ ALLOWED = {
     "sharing": FLOOR | {"segmentation"},
 }
 ALLOWED["commands"] = set(ALLOWED)
-ALLOWED["__init__"] = {"commands"}
+ALLOWED["__init__"] = ALLOWED["__main__"] = {"commands"}
 
 
 def room_of(path: Path) -> str:

@@ -17,7 +17,7 @@ import pandas as pd
 from hpa_cells.commands.addresses import refuse_addresses
 from hpa_cells.commands.grammar import quoted
 from hpa_cells.commands.hub_models import pin_models
-from hpa_cells.commands.settings import compose, refuse_misspelt, refuse_useless_out
+from hpa_cells.commands.settings import compose_checked, refuse_useless_out
 from hpa_cells.places import Address, Place, place
 from hpa_cells.prediction.parts import Part
 from hpa_cells.table import read_table
@@ -250,8 +250,7 @@ def onnx(*, model: Path | str, out: Path | str, overrides: Sequence[str] = (), *
 
 def _run(verb: str, settings: Mapping[str, Setting], overrides: Sequence[str]) -> None:
     named = [f"{name}={_in_hydra_grammar(value)}" for name, value in settings.items()]
-    refuse_misspelt(verb, [*named, *overrides])
-    config = compose(verb, [*named, *overrides])
+    config, _ = compose_checked(verb, [*named, *overrides])
     refuse_addresses(verb, config)
     refuse_useless_out(config)
     pin_models(verb, config)

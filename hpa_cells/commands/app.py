@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
@@ -16,7 +17,7 @@ from hpa_cells.commands.addresses import refuse_addresses
 from hpa_cells.commands.grammar import paths_as_typed
 from hpa_cells.commands.help import help_text
 from hpa_cells.commands.hub_models import pin_models
-from hpa_cells.commands.settings import conf_folder, refuse_misspelt, refuse_useless_out
+from hpa_cells.commands.settings import compose_checked, conf_folder, refuse_misspelt, refuse_useless_out
 from hpa_cells.shown import shown
 
 if TYPE_CHECKING:
@@ -100,12 +101,14 @@ def _dispatch(arguments: list[str]) -> None:
             sys.exit(0)
         if multirun:
             _refuse_misspelt_sweep(verb, overrides)
-        elif not flags:
-            refuse_misspelt(verb, overrides)
+        composed = None if flags else compose_checked(verb, overrides)
     except ValueError as error:
         _stop(str(error), _MISUSED)
-    sys.argv = [f"hpa-cells {verb}", *flags, *overrides]
-    run_verb(verb)
+    if composed is None or any(override.lstrip("+~").startswith("hydra") for override in overrides):
+        sys.argv = [f"hpa-cells {verb}", *flags, *overrides]
+        run_verb(verb)
+    else:
+        _run_once(verb, *composed)
 
 
 def _refuse_misspelt_sweep(verb: str, overrides: list[str]) -> None:
@@ -142,6 +145,18 @@ def run_verb(verb: str) -> None:
         _run_all(task, failed)
     else:
         task()
+
+
+def _run_once(verb: str, cfg: DictConfig, of_hydra: DictConfig) -> None:
+    """Run the verb as Hydra would, which composes the settings twice more before it does."""
+    from hydra.core.utils import configure_log
+
+    configure_log(of_hydra.job_logging, of_hydra.verbose)
+    try:
+        _run_in_plain_words(verb, cfg)
+    except Exception:
+        traceback.print_exc()
+        sys.exit(_FAILED)
 
 
 def _run_in_plain_words(verb: str, cfg: DictConfig) -> float | None:

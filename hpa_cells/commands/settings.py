@@ -6,7 +6,6 @@ import difflib
 import os
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -18,6 +17,7 @@ from hpa_cells.places import Address, place
 
 __all__ = [
     "compose",
+    "compose_checked",
     "compose_with_choices",
     "conf_folder",
     "refuse_misspelt",
@@ -45,24 +45,25 @@ def compose(verb: str, overrides: list[str]) -> DictConfig:
 
 def compose_with_choices(verb: str, overrides: list[str]) -> tuple[DictConfig, dict[str, str]]:
     """The same configuration, and which file was chosen in each group of the verb."""
+    config, of_hydra = _compose_with_hydras(verb, overrides)
+    chosen = of_hydra.runtime.choices.items()
+    return config, {group: str(choice) for group, choice in chosen if not group.startswith("hydra/")}
+
+
+def _compose_with_hydras(verb: str, overrides: list[str]) -> tuple[DictConfig, DictConfig]:
+    """The configuration of a command, and that of Hydra itself."""
     import hydra
-    from hydra.core.hydra_config import HydraConfig
 
     with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
         config = hydra.compose(verb, overrides, return_hydra_config=True)
-    HydraConfig.instance().set_config(config)
-    choices = {
-        group: str(chosen)
-        for group, chosen in HydraConfig.get().runtime.choices.items()
-        if not group.startswith("hydra/")
-    }
+    of_hydra = config.hydra
     with open_dict(config):
         del config["hydra"]
-    return config, choices
+    return config, of_hydra
 
 
-def refuse_misspelt(verb: str, overrides: list[str]) -> None:
-    """Check overrides before anything runs.
+def compose_checked(verb: str, overrides: list[str]) -> tuple[DictConfig, DictConfig]:
+    """The configuration of a command, of overrides that are checked first, and that of Hydra itself.
 
     Raises
     ------
@@ -75,18 +76,19 @@ def refuse_misspelt(verb: str, overrides: list[str]) -> None:
     if loose:
         raise ValueError(f"`{loose[0]}` is not a setting with its value: write name=value.")
     try:
-        config = compose(verb, overrides)
+        config, of_hydra = _compose_with_hydras(verb, overrides)
     except HydraException as error:
         raise ValueError(_in_plain_words(verb, str(error), overrides)) from error
-    added = [str(name) for name in config if name not in _known_names(verb)]
-    if added:
-        raise ValueError(_unknown_setting(verb, added[0], overrides))
+    if any(override.startswith("+") for override in overrides):
+        known = {*compose(verb, [])}
+        if added := [str(name) for name in config if name not in known]:
+            raise ValueError(_unknown_setting(verb, added[0], overrides))
+    return config, of_hydra
 
 
-@lru_cache
-def _known_names(verb: str) -> frozenset[str]:
-    """Settings and groups of the verb."""
-    return frozenset(map(str, compose(verb, [])))
+def refuse_misspelt(verb: str, overrides: list[str]) -> None:
+    """Check overrides as `compose_checked` does, before anything runs."""
+    compose_checked(verb, overrides)
 
 
 def refuse_useless_out(config: DictConfig) -> None:

@@ -118,8 +118,27 @@ def test_the_whole_trace_on_request(
     hpa_cells: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-    with pytest.raises(FileNotFoundError, match="holds no cell table"):
-        hpa_cells("evaluate", f"table={tmp_path}", f"truth={tmp_path}", f"out={tmp_path / 'out'}")
+    ended = hpa_cells("evaluate", f"table={tmp_path}", f"truth={tmp_path}", f"out={tmp_path / 'out'}")
+    assert ended.status == 1
+    assert ended.stderr.startswith("Traceback")
+    assert "holds no cell table" in ended.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("setting", ["hydra.verbose=true", "+hydra.job.env_set.SEEN=yes"])
+def test_settings_of_hydra_itself_hold(
+    hpa_cells: Program, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    import logging
+    import os
+
+    seen: list[object] = []
+
+    def look(cfg: object) -> None:
+        seen.append((logging.getLogger().level, os.environ.get("SEEN")))
+
+    monkeypatch.setattr(import_module("hpa_cells.commands.evaluate"), "run", look)
+    assert hpa_cells("evaluate", "table=T", "truth=T", "out=O", setting).status == 0
+    assert seen == [(logging.DEBUG, None) if "verbose" in setting else (logging.INFO, "yes")]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +170,7 @@ def test_a_stop_while_the_settings_are_read_is_told_as_any_other(
     def stop(verb: str, overrides: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hpa_cells.commands.app.refuse_misspelt", stop)
+    monkeypatch.setattr("hpa_cells.commands.app.compose_checked", stop)
     ended = hpa_cells("evaluate", "table=T", "truth=T", "out=O")
     assert (ended.status, ended.stderr[:19]) == (130, "hpa-cells: Stopped.")
 
