@@ -76,17 +76,25 @@ def truths() -> tuple[np.ndarray, np.ndarray]:
     return fields[:, None] & (rng.random((NUM_FIELDS, NUM_CELLS, 19)) < 0.6), fields
 
 
-@pytest.fixture
-def folders(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``run``, ``truth``, ``labels.csv``: scores that know something and are too sure of it."""
+    folder = tmp_path_factory.mktemp("written")
     cells, fields = truths()
     rng = np.random.default_rng(1)
     of_cells = expit(3 * (2.0 * cells - 1) + 4 * rng.normal(size=cells.shape))
     of_fields = expit(3 * (2.0 * fields - 1) + 3 * rng.normal(size=fields.shape))
-    write_table(tmp_path / "run", of_cells, of_fields)
-    write_table(tmp_path / "truth", cells, fields, source="simulation truth", weights_hash="", settings={})
+    write_table(folder / "run", of_cells, of_fields)
+    write_table(folder / "truth", cells, fields, source="simulation truth", weights_hash="", settings={})
     rows = [f"f{index:02d},{'|'.join(map(str, np.flatnonzero(row)))}" for index, row in enumerate(fields)]
-    (tmp_path / "labels.csv").write_text("\n".join(["ID,Label", *rows[::-1]]) + "\n")
+    (folder / "labels.csv").write_text("\n".join(["ID,Label", *rows[::-1]]) + "\n")
+    return folder
+
+
+@pytest.fixture
+def folders(written: Path, tmp_path: Path) -> Path:
+    """A copy of the above, for one test."""
+    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 
