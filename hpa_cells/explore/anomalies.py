@@ -64,6 +64,14 @@ class AnomalySettings:
     max_histogram_deviation: float
     max_copy_distance: float
 
+    def __post_init__(self) -> None:
+        shares = ("min_contrast", "max_saturated_share", "max_copy_distance")
+        for name in (*shares, "max_ranges", "max_histogram_deviation"):
+            most = 1 if name in shares else math.inf
+            if not 0 <= getattr(self, name) <= most:
+                wanted = "a number from 0 to 1" if name in shares else "0 or more"
+                raise ValueError(f"anomalies.{name} is {getattr(self, name)}: give {wanted}.")
+
 
 def find_anomalies(statistics: Sequence[FieldStatistics], settings: AnomalySettings) -> pd.DataFrame:
     """What is odd about some fields.

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import hpa_cells.explore.figures as figures
 from hpa_cells.classes import CLASS_SETS, ClassSet
 from hpa_cells.explore import (
     channel_statistics,
@@ -39,3 +40,18 @@ def test_the_figure_of_intensities_is_drawn(tmp_path: Path, num_fields: int) -> 
     odd = pd.DataFrame([("0", "red", "outlier", 4.0, "too bright", "")], columns=list(ANOMALY_COLUMNS))
     write_intensity_figure(pd.DataFrame(rows), odd, tmp_path / "intensities.png")
     assert cv2.imread(str(tmp_path / "intensities.png")).std() > 5
+
+
+@pytest.mark.parametrize("num_odd", [0, 1])
+def test_the_figure_of_intensities_tells_what_its_marks_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_odd: int
+) -> None:
+    seen = []
+    monkeypatch.setattr(figures, "save_figure", lambda figure, path: seen.append(figure.get_suptitle()))
+    image = np.random.default_rng(0).integers(0, 200, (4, 9, 9), dtype=np.uint8)
+    field = Field(field_id="0", image=image, pixel_size_um=1.0)
+    rows = pd.DataFrame([channel_statistics(field, channel) for channel in Channel])
+    odd = pd.DataFrame([("0", "red", "outlier", 4.0, "", "")], columns=list(ANOMALY_COLUMNS)).head(num_odd)
+    write_intensity_figure(rows, odd, tmp_path / "intensities.png")
+    assert "each dot is a field, each bar their median" in seen[0]
+    assert ("ringed: fields of unusual brightness" in seen[0]) == bool(num_odd)
