@@ -64,10 +64,9 @@ def write_intensity_figure(channels: pd.DataFrame, anomalies: pd.DataFrame, path
         odd = set(outliers.loc[outliers["channel"] == channel.color, "field_id"])
         _draw_intensities(axes, rows, odd, channel)
     figure.get_axes()[0].set_ylabel("brightness, of what the data type holds", fontsize=9)
-    ringed = "; ringed: fields of unusual brightness, see anomalies.csv" if len(outliers) else ""
+    ringed = "; ringed: of unusual brightness, see anomalies.csv" if len(outliers) else ""
     figure.suptitle(
-        f"Brightness: each dot is a field, each bar their median. At 99 %, how bright all but the brightest 1 % of its "
-        f"pixels are at most{ringed}",
+        f"From the darkest to the brightest pixels: each dot is a field, each bar their median{ringed}",
         fontsize=10,
         x=0.01,
         ha="left",
