@@ -51,7 +51,7 @@ class AnomalySettings:
         median, see `hpa_cells.explore.neighbours.deviations`.
     max_copy_distance
         Fields are near copies when of the bits that either fingerprint has, at most this share is not in
-        both. Resized, brightened or compressed copies stay below 0.15; unlike fields have about 0.8.
+        both. Resized, brightened or compressed copies stay below 0.15; unlike fields have about 0.8. With -1 there are none.
 
     References
     ----------
@@ -65,11 +65,11 @@ class AnomalySettings:
     max_copy_distance: float
 
     def __post_init__(self) -> None:
-        shares = ("min_contrast", "max_saturated_share", "max_copy_distance")
-        for name in (*shares, "max_ranges", "max_histogram_deviation"):
-            most = 1 if name in shares else math.inf
-            if not 0 <= getattr(self, name) <= most:
-                wanted = "a number from 0 to 1" if name in shares else "0 or more"
+        ranges = {"min_contrast": (0, 1), "max_saturated_share": (0, 1), "max_copy_distance": (-1, 1)}
+        for name in (*ranges, "max_ranges", "max_histogram_deviation"):
+            least, most = ranges.get(name, (0, math.inf))
+            if not least <= getattr(self, name) <= most:
+                wanted = f"{least} or more" if most == math.inf else f"a number from {least} to {most}"
                 raise ValueError(f"anomalies.{name} is {getattr(self, name)}: give {wanted}.")
 
 
