@@ -51,7 +51,8 @@ class AnomalySettings:
         median, see `hpa_cells.explore.neighbours.deviations`.
     max_copy_distance
         Fields are near copies when of the bits that either fingerprint has, at most this share is not in
-        both. Resized, brightened or compressed copies stay below 0.15; unlike fields have about 0.8. With -1 there are none.
+        both. Resized, brightened or compressed copies stay below 0.15; unlike fields have about 0.8. At -1
+        there are none.
 
     References
     ----------
