@@ -29,6 +29,7 @@ from hpa_cells.explore import (
     MapMethod,
     SampleSettings,
     carries_embeddings,
+    check_reviewer,
     doubts_of_anomalies,
     doubts_of_embeddings,
     doubts_of_labels,
@@ -69,6 +70,9 @@ def run(cfg: DictConfig) -> None:
     if cfg.labels is not None:
         labels = read_label_table(cfg.labels, get_class_set(cfg.class_set) if cfg.class_set else None)
     line_of = _cell_lines(cfg, labels)
+    is_reviewed = labels is not None and cfg.table is not None and _is_of_model(Path(cfg.table))
+    if is_reviewed:
+        check_reviewer()
     found = _Found()
     if labels is not None:
         explore_labels(labels, line_of, out)
@@ -76,7 +80,7 @@ def run(cfg: DictConfig) -> None:
         explore_cells(Path(cfg.table), line_of, out)
     if cfg.fields is not None:
         _look_at_fields(cfg, settings, labels, line_of, found)
-    if labels is not None and cfg.table is not None and _is_of_model(Path(cfg.table)):
+    if labels is not None and is_reviewed:
         found.add(doubts_of_labels(write_label_review(labels, Path(cfg.table), out)))
     embedded = _embeddings(cfg, found)
     if embedded is not None:

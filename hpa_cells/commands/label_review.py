@@ -35,6 +35,12 @@ def write_label_review(given: LabelTable, folder: Path, out: Path) -> LabelRevie
         class_set=labels.class_set,
     )
     write_csv(review.doubtful, out / "label_review.csv")
+    if len(review.not_judged) == len(labels.class_set):
+        log.warning(
+            "No class is on two or more of the %d fields and absent from as many: no label is reviewed.",
+            len(labels),
+        )
+        return review
     if review.not_judged:
         log.warning("On too few fields to be judged, or on too many: %s.", ", ".join(review.not_judged))
     _print_gist(labels, review)

@@ -22,7 +22,7 @@ from hpa_cells.explore.field_figures import (
 )
 from hpa_cells.explore.field_sizes import cells_of_lines, image_sizes
 from hpa_cells.explore.figures import write_intensity_figure, write_label_figure
-from hpa_cells.explore.label_review import LabelReview, proposed_weights, review_labels
+from hpa_cells.explore.label_review import LabelReview, check_reviewer, proposed_weights, review_labels
 from hpa_cells.explore.label_statistics import (
     co_occurrence,
     label_combinations,
@@ -57,6 +57,7 @@ __all__ = [
     "carries_embeddings",
     "cells_of_lines",
     "channel_statistics",
+    "check_reviewer",
     "co_occurrence",
     "doubts_of_anomalies",
     "doubts_of_embeddings",

@@ -51,7 +51,8 @@ class AnomalySettings:
         median, see `hpa_cells.explore.neighbours.deviations`.
     max_copy_distance
         Fields are near copies when of the bits that either fingerprint has, at most this share is not in
-        both. Resized, brightened or compressed copies stay below 0.15; unlike fields have about 0.8.
+        both. Resized, brightened or compressed copies stay below 0.15; unlike fields have about 0.8. At -1
+        there are none.
 
     References
     ----------
@@ -63,6 +64,14 @@ class AnomalySettings:
     max_ranges: float
     max_histogram_deviation: float
     max_copy_distance: float
+
+    def __post_init__(self) -> None:
+        ranges = {"min_contrast": (0, 1), "max_saturated_share": (0, 1), "max_copy_distance": (-1, 1)}
+        for name in (*ranges, "max_ranges", "max_histogram_deviation"):
+            least, most = ranges.get(name, (0, math.inf))
+            if not least <= getattr(self, name) <= most:
+                wanted = f"{least} or more" if most == math.inf else f"a number from {least} to {most}"
+                raise ValueError(f"anomalies.{name} is {getattr(self, name)}: give {wanted}.")
 
 
 def find_anomalies(statistics: Sequence[FieldStatistics], settings: AnomalySettings) -> pd.DataFrame:

@@ -159,6 +159,8 @@ def _panels(held: NDArray[np.float32], is_odd: NDArray[np.bool_], titles: list[s
     first, *others = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
     shown = _some(np.arange(len(held)))
     for axes in (first, *others):
+        _frame(axes)
+    for axes in others[len(titles) :]:
         axes.set_axis_off()
     _dots(first, held[shown], _PALE, len(held))
     odd = held[is_odd]
@@ -168,6 +170,13 @@ def _panels(held: NDArray[np.float32], is_odd: NDArray[np.bool_], titles: list[s
         draw(axes, shown, label)
         axes.set_title(_shortened(title), fontsize=8, loc="left", color=INK)
     return figure
+
+
+def _frame(axes: Axes) -> None:
+    """A frame that tells whose points are whose, and no numbers, which mean nothing; cells at the edge stay whole."""
+    axes.tick_params(bottom=False, left=False, labelbottom=False, labelleft=False)
+    axes.spines[:].set_color(_PALE)
+    axes.margins(0.06)
 
 
 def _dots(axes: Axes, places: NDArray[np.float32], colors: str | NDArray[np.float32], num_alike: int) -> None:

@@ -7,7 +7,7 @@ those of the other channels count, and of empty green fields only those that are
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -98,19 +98,19 @@ def doubts_of_anomalies(
         The weights.
     """
     labels_of = _labels_of(labels)
+    original_of = _labelled_originals(anomalies, None if labels is None else labels_of.keys())
     kinds = ("empty", "saturated", "outlier", "histogram", "near_copy", "copy")
     weight_of = {kind: getattr(settings, kind) for kind in kinds}
-    columns = (anomalies[name] for name in ("field_id", "channel", "kind", "detail", "other_field"))
-    for field_id, channel, kind, detail, other_field in zip(*columns, strict=True):
+    columns = (anomalies[name] for name in ("field_id", "channel", "kind", "detail"))
+    for field_id, channel, kind, detail in zip(*columns, strict=True):
         if kind not in weight_of:
             # A channel without file: whether that is allowed, the model says.
             continue
         weight, is_protein = weight_of[kind], channel == Channel.PROTEIN.color
         if kind in ("copy", "near_copy"):
-            if labels is not None and other_field not in labels_of:
-                # Nothing is learned from the other one, so this one is no repetition.
-                continue
-            yield from _copies(field_id, other_field, weight, kind, labels_of)
+            # Where nothing is learned from the others, this one is no repetition.
+            if (original := original_of.get(field_id)) is not None:
+                yield from _copies(field_id, original, weight, kind, labels_of)
         elif not is_protein or kind == "saturated":
             where = "" if channel == "all" else f"{channel} "
             told = f"{where}{kind}: {detail}"
@@ -189,6 +189,28 @@ def _labels_of(labels: LabelTable | None) -> dict[str, set[str]]:
         field_id: {keys[index] for index in np.flatnonzero(row)}
         for field_id, row in zip(labels.field_ids, labels.labels, strict=True)
     }
+
+
+def _labelled_originals(anomalies: pd.DataFrame, labelled: Collection[str] | None) -> dict[str, str]:
+    """Field -> the field it is a copy of, for copies of fields that are learned from; `labelled` None: of all.
+
+    A copy of a field without labels is one of the first labelled field that is a copy of that, too.
+    """
+    copies = anomalies[anomalies["kind"].isin(("copy", "near_copy"))].sort_values("field_id")
+    originals: dict[str, str] = {}
+    # The first field of those that are copies of each other, and the first of them that has labels.
+    root_of: dict[str, str] = {}
+    learned_of_root: dict[str, str] = {}
+    for field_id, other in zip(copies["field_id"], copies["other_field"], strict=True):
+        root = root_of[field_id] = root_of.get(other, other)
+        if labelled is None or other in labelled:
+            learned_of_root.setdefault(root, other)
+            originals[field_id] = other
+        elif root in learned_of_root:
+            originals[field_id] = learned_of_root[root]
+        elif field_id in labelled:
+            learned_of_root[root] = field_id
+    return originals
 
 
 def _copies(

@@ -57,13 +57,21 @@ def write_intensity_figure(channels: pd.DataFrame, anomalies: pd.DataFrame, path
     path
         A PNG.
     """
-    figure = new_figure(12, 4.2)
+    figure = new_figure(12, 4.5)
     outliers = anomalies[anomalies["kind"] == "outlier"]
     for channel, axes in zip(Channel, figure.subplots(1, len(Channel), sharey=True), strict=True):
         rows = channels[(channels["channel"] == channel.color) & ~channels["is_missing"]]
         odd = set(outliers.loc[outliers["channel"] == channel.color, "field_id"])
         _draw_intensities(axes, rows, odd, channel)
     figure.get_axes()[0].set_ylabel("brightness, of what the data type holds", fontsize=9)
+    ringed = "; ringed: of unusual brightness, see anomalies.csv" if len(outliers) else ""
+    figure.suptitle(
+        f"From the darkest to the brightest pixels: each dot is a field, each bar their median{ringed}",
+        fontsize=10,
+        x=0.01,
+        ha="left",
+        color=INK,
+    )
     save_figure(figure, path)
 
 

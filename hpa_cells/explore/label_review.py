@@ -28,7 +28,14 @@ from numpy.typing import NDArray
 
 from hpa_cells.classes import ClassSet
 
-__all__ = ["GIVEN_NOT_SEEN", "SEEN_NOT_GIVEN", "LabelReview", "proposed_weights", "review_labels"]
+__all__ = [
+    "GIVEN_NOT_SEEN",
+    "SEEN_NOT_GIVEN",
+    "LabelReview",
+    "check_reviewer",
+    "proposed_weights",
+    "review_labels",
+]
 
 GIVEN_NOT_SEEN, SEEN_NOT_GIVEN = "given but not seen", "seen but not given"
 
@@ -47,7 +54,7 @@ class LabelReview:
         ``key``, ``name``, ``kind`` (`GIVEN_NOT_SEEN` or `SEEN_NOT_GIVEN`), ``is_given``, ``score`` (the field's
         probability of the class), ``quality`` of the label and ``field_quality``, both in [0, 1], low for doubtful.
     field_quality
-        (F,) float64 in [0, 1], of each field.
+        (F,) float64 in [0, 1], of each field; 1 where no class is judged.
     not_judged
         Keys of the classes that fewer than two fields have, or lack.
     """
@@ -80,16 +87,11 @@ def review_labels(
     Raises
     ------
     ValueError
-        If a shape is wrong, a probability is none, no class can be judged, or cleanlab is not installed.
+        If a shape is wrong, a probability is none, or cleanlab is not installed.
     """
     _check(labels, probabilities, (len(field_ids), len(class_set)))
     num_with = labels.sum(axis=0)
     judged = np.flatnonzero(np.minimum(num_with, len(labels) - num_with) >= _FEWEST_FIELDS)
-    if not len(judged):
-        raise ValueError(
-            f"No class is on {_FEWEST_FIELDS} or more of the {len(labels)} fields and absent from as many: there is "
-            "nothing to compare labels with. Give more fields."
-        )
     is_doubtful, quality, field_quality = _confident_learning(labels[:, judged], probabilities[:, judged])
     rows, places = np.nonzero(is_doubtful)
     order = np.lexsort((quality[rows, places], rows, field_quality[rows]))
@@ -137,14 +139,27 @@ def proposed_weights(review: LabelReview) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["field_id", "weight", "given_but_not_seen", "seen_but_not_given"])
 
 
-def _confident_learning(
-    labels: NDArray[np.bool_], probabilities: NDArray[np.floating]
-) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64]]:
-    """Which labels are doubtful (F, K) bool, the quality of each (F, K) and of each field (F,)."""
+def check_reviewer() -> None:
+    """See that the package is there which reviews labels, such as before long work.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
     if find_spec("cleanlab") is None:
         raise ValueError(
             "The review of labels needs cleanlab: install it with pip install 'hpa-cells[review]'."
         )
+
+
+def _confident_learning(
+    labels: NDArray[np.bool_], probabilities: NDArray[np.floating]
+) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64]]:
+    """Which labels are doubtful (F, K) bool, the quality of each (F, K) and of each field (F,)."""
+    check_reviewer()
+    if not labels.shape[1]:
+        return labels.copy(), np.ones(labels.shape), np.ones(len(labels))
     # It brings scikit-learn with it, which takes seconds to load.
     from cleanlab.multilabel_classification.filter import find_multilabel_issues_per_class
     from cleanlab.multilabel_classification.rank import (

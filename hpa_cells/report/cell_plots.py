@@ -6,6 +6,7 @@ Each plot is a ``matplotlib.figure.Figure``, which notebooks show and its ``save
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,8 @@ __all__ = ["plot_class_montage", "plot_gallery", "tile_grid"]
 _CELL_INCH, _GAP_INCH, _TITLE_INCH = 1.6, 0.08, 0.35
 # Of words below a cell: height of a line, and the letters for which there is room.
 _LINE_INCH, _LINE_LETTERS = 0.125, 24
+# Of an id of 36 characters, as those of the Human Protein Atlas, nothing may be missing.
+_MOST_LINES = 3
 # As a class that is named: below it, a cell is among the most probable ones only.
 _SURE = 0.5
 _NUM_NAMED = 3
@@ -131,9 +134,10 @@ def plot_class_montage(
 def tile_grid(
     tiles: Sequence[NDArray[np.uint8]], words: Sequence[str], num_columns: int, title: str
 ) -> Figure:
-    """Tiles in rows, each with its words below; lines that are wider than a tile are cut in the middle."""
+    """Tiles in rows, each with its words below; lines that are wider than a tile go on in the next."""
     if num_columns < 1:
         raise ValueError(f"num_columns is {num_columns}: give at least 1.")
+    words = ["\n".join(_wrapped(line) for line in text.split("\n")) for text in words]
     num_rows = math.ceil(len(tiles) / num_columns)
     words_inch = _LINE_INCH * (max((text.count("\n") for text in words), default=0) + 2)
     width_inch = num_columns * _CELL_INCH + _GAP_INCH
@@ -163,17 +167,24 @@ def tile_grid(
         )
         axes.imshow(tile, interpolation="antialiased")
         axes.set_axis_off()
-        lines = "\n".join(_shortened(line) for line in text.split("\n"))
-        axes.text(
-            0, -0.03, lines, transform=axes.transAxes, fontsize=7, va="top", color=INK, linespacing=1.25
-        )
+        axes.text(0, -0.03, text, transform=axes.transAxes, fontsize=7, va="top", color=INK, linespacing=1.25)
     return figure
 
 
-def _shortened(line: str) -> str:
+def _wrapped(line: str) -> str:
+    """The line in lines as wide as a tile, broken between words; a word without end is cut in the middle."""
     # Ids often begin alike, and end so, too.
-    half = (_LINE_LETTERS - 1) // 2
-    return line if len(line) <= _LINE_LETTERS else f"{line[:half]}…{line[-half:]}"
+    half = (_MOST_LINES * _LINE_LETTERS - 1) // 2
+    if " " not in line and len(line) > _MOST_LINES * _LINE_LETTERS:
+        line = f"{line[:half]}…{line[-half:]}"
+    lines = textwrap.wrap(
+        line,
+        _LINE_LETTERS,
+        max_lines=_MOST_LINES,
+        placeholder=" …",
+        break_on_hyphens=False,
+    )
+    return "\n".join(lines)
 
 
 def _ids(cell_ids: Sequence[int]) -> str:

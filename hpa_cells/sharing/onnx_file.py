@@ -81,6 +81,13 @@ def write_onnx(graph: Graph, path: Path, *, metadata: dict[str, Any], opset: int
         raise ValueError(f"opset is {opset}: give {LEAST_OPSET} or more.")
     with _quiet():
         model = _converted(graph, opset=opset, name=name)
+    written = next(each.version for each in model.opset_import if not each.domain)
+    # Of a version that it does not know, torch keeps its own and says so in its log only.
+    if written != opset:
+        raise ValueError(
+            f"opset is {opset}, of which the installed torch and onnxscript know nothing: they write {written}. Give "
+            "a lower one, or install later versions of both."
+        )
     _describe(model, graph, metadata)
     # More than that cannot be asked for its bytes.
     if model.ByteSize() > _MOST_BYTES:

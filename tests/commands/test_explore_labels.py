@@ -14,6 +14,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
+import hpa_cells.explore.label_review as label_review
 from hpa_cells.classes import get_class_set
 from hpa_cells.commands.explore import run
 from hpa_cells.commands.settings import compose, to_settings
@@ -129,6 +130,21 @@ def test_labels_are_not_compared_with_a_truth(world: Path, caplog: pytest.LogCap
     assert not (out / "label_review.csv").exists()
     assert not (out / "field_weights.csv").exists()
     assert (out / "cells_per_field.csv").exists()
+
+
+def test_too_few_fields_for_a_review_end_nothing_else(world: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (world / "train.csv").write_text("ID,Label\nf00,2\nf01,16\nf02,3\n")
+    out = explore(world, f"table={world / 'table'}")
+    assert "No class is on two or more of the 3 fields and absent from as many" in caplog.text
+    assert pd.read_csv(out / "label_review.csv").empty
+    assert pd.read_csv(out / "field_weights.csv").empty
+
+
+def test_without_cleanlab_nothing_is_begun(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(label_review, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="needs cleanlab"):
+        explore(world, f"table={world / 'table'}")
+    assert not (world / "out").exists()
 
 
 def test_a_table_of_other_fields_is_refused(world: Path) -> None:

@@ -14,6 +14,8 @@ import torch
 
 import hpa_cells as package
 from hpa_cells.cells import CropSettings, crop_cells
+from hpa_cells.commands import onnx as command
+from hpa_cells.commands.settings import compose
 from hpa_cells.fields import find_fields, read_field
 from hpa_cells.models import SHIPPED_MODEL, load_checkpoint, model_input
 from hpa_cells.segmentation import UNet, read_segmentation
@@ -52,6 +54,52 @@ def test_what_is_no_single_model_is_refused(hpa_cells: Program, small_world: Any
     ended = hpa_cells("onnx", "model=s3://bucket/model", out)
     assert (ended.status, "takes a path of this machine" in ended.stderr) == (1, True)
     assert not (tmp_path / "m.onnx").exists()
+
+
+def test_a_name_of_another_ending_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "export_classifier", lambda _model, path, *, opset: write_alike(path, opset))
+    (tmp_path / "of.json").mkdir()
+    for out, wanted in (
+        ("v1.2", "v1.2/classifier.onnx"),
+        ("M.ONNX", "M.ONNX"),
+        ("a.onnx.d", "a.onnx.d/classifier.onnx"),
+        # A folder that is there is one, whatever it is called.
+        ("of.json", "of.json/classifier.onnx"),
+    ):
+        command.run(compose("onnx", [f"out='{tmp_path / out}'", "model=shipped"]))
+        assert (tmp_path / wanted).read_text() == "18"
+
+
+def write_alike(path: Path, opset: int) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(str(opset))
+
+
+@pytest.mark.parametrize(
+    ("out", "error", "told"),
+    [
+        (
+            "m.json",
+            ValueError,
+            r"ends in \.json, and ONNX is written: give a file that ends in \.onnx, or a folder",
+        ),
+        ("m.PT", ValueError, r"ends in \.PT, and ONNX is written"),
+        ("folder.onnx", IsADirectoryError, "is a folder, and by its ending a file"),
+        ("a file", NotADirectoryError, "is a file of something else, which is not replaced"),
+        ("a_file.json", NotADirectoryError, "is a file of something else, which is not replaced"),
+    ],
+)
+def test_a_place_that_cannot_be_meant_is_refused_at_once(
+    out: str, error: type[Exception], told: str, tmp_path: Path
+) -> None:
+    (tmp_path / "folder.onnx").mkdir()
+    for name in ("a file", "a_file.json"):
+        (tmp_path / name).write_text("precious")
+    # Before the model is even looked for.
+    with pytest.raises(error, match=told):
+        command.run(compose("onnx", [f"out='{tmp_path / out}'", "model=nowhere"]))
+    assert {path.name for path in tmp_path.iterdir()} == {"folder.onnx", "a file", "a_file.json"}
+    assert (tmp_path / "a file").read_text() == "precious"
 
 
 @pytest.fixture

@@ -44,6 +44,21 @@ def kinds(found: pd.DataFrame) -> list[tuple[str, str, str]]:
     return list(zip(found["field_id"], found["channel"], found["kind"], strict=True))
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("min_contrast", 1.1),
+        ("max_saturated_share", -0.1),
+        ("max_ranges", -1.0),
+        ("max_histogram_deviation", float("nan")),
+        ("max_copy_distance", 2.0),
+    ],
+)
+def test_a_limit_that_is_none_is_refused(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=rf"anomalies\.{name} is {value}: give"):
+        replace(SETTINGS, **{name: value})
+
+
 def test_usual_fields_have_no_anomaly(usual: list[FieldStatistics]) -> None:
     found = find_anomalies(usual, SETTINGS)
     assert found.empty

@@ -101,6 +101,36 @@ def test_a_long_name_keeps_its_number() -> None:
     assert embedding_figures._shortened("Cytosol: 3") == "Cytosol: 3"
 
 
+def test_each_panel_has_a_frame_in_which_all_its_cells_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a group at the edge of one panel is taken for one of the next."""
+    class_set = CLASS_SETS["hpa2021"]
+    places, scores, is_odd = world(200, class_set)
+    seen = []
+    monkeypatch.setattr(embedding_figures, "save_figure", lambda figure, path: seen.append(figure))
+    write_label_map(
+        places,
+        scores > 0.5,
+        is_odd=is_odd,
+        class_set=class_set,
+        method=MapMethod.PCA,
+        path=tmp_path / "l.png",
+    )
+    panels = [axes for axes in seen[0].get_axes() if axes.get_title(loc="left")]
+    assert len(panels) == 1 + len(class_set)
+    held = embedding_figures._held(places)
+    for axes in panels:
+        assert axes.axison
+        assert all(spine.get_visible() for spine in axes.spines.values())
+        (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+        assert left < held[:, 0].min() - 0.02 * np.ptp(held[:, 0])
+        assert right > held[:, 0].max() + 0.02 * np.ptp(held[:, 0])
+        assert bottom < held[:, 1].min() < held[:, 1].max() < top
+    # Places without a panel stay empty.
+    assert not any(axes.axison for axes in seen[0].get_axes() if axes not in panels)
+
+
 @pytest.mark.parametrize("num_lines", [1, 45])
 def test_cell_lines_stand_out_each_in_its_panel(
     tmp_path: Path, num_lines: int, monkeypatch: pytest.MonkeyPatch

@@ -67,6 +67,23 @@ def test_each_kind_of_anomaly_proposes_its_weight(kind: str, channel: str, expec
     assert found == ({} if expected is None else {"a": expected})
 
 
+@pytest.mark.parametrize("labels", [labelled(b="cytosol", c="cytosol"), labelled(b="cytosol", c="negative")])
+def test_copies_of_a_field_without_labels_are_copies_of_each_other(labels: LabelTable) -> None:
+    found = pd.concat([anomaly("b", "copy", other="a"), anomaly("c", "copy", other="a")])
+    differ = not (labels.labels[0] == labels.labels[1]).all()
+    assert weights(found, labels) == ({"b": 0.0, "c": 0.0} if differ else {"c": 0.0})
+    (told, *_) = doubts_of_anomalies(found, labels, SETTINGS)
+    assert (told.field_id, told.told) == ("c", "b, labelled otherwise" if differ else "b")
+
+
+def test_copies_are_followed_through_fields_without_labels() -> None:
+    chain = [anomaly("b", "near_copy", other="a"), anomaly("c", "near_copy", other="b")]
+    assert weights(pd.concat(chain), labelled(a="cytosol", c="cytosol"))["c"] == 0.1
+    fork = pd.concat([*chain, anomaly("d", "near_copy", other="a")])
+    assert weights(fork, labelled(c="cytosol", d="cytosol")) == {"d": 0.1}
+    assert weights(fork, labelled(d="cytosol")) == {}
+
+
 def test_an_empty_protein_is_in_doubt_only_where_it_is_labelled_with_a_place() -> None:
     empty = anomaly("a", "empty", "green")
     assert weights(empty, labelled(a="negative")) == {}

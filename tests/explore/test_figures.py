@@ -6,7 +6,9 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+import hpa_cells.explore.figures as figures
 from hpa_cells.classes import CLASS_SETS, ClassSet
 from hpa_cells.explore import (
     channel_statistics,
@@ -39,3 +41,21 @@ def test_the_figure_of_intensities_is_drawn(tmp_path: Path, num_fields: int) -> 
     odd = pd.DataFrame([("0", "red", "outlier", 4.0, "too bright", "")], columns=list(ANOMALY_COLUMNS))
     write_intensity_figure(pd.DataFrame(rows), odd, tmp_path / "intensities.png")
     assert cv2.imread(str(tmp_path / "intensities.png")).std() > 5
+
+
+@pytest.mark.parametrize("num_odd", [0, 1])
+def test_the_figure_of_intensities_tells_what_its_marks_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_odd: int
+) -> None:
+    seen = []
+    monkeypatch.setattr(figures, "save_figure", lambda figure, path: seen.append(figure))
+    image = np.random.default_rng(0).integers(0, 200, (4, 9, 9), dtype=np.uint8)
+    field = Field(field_id="0", image=image, pixel_size_um=1.0)
+    rows = pd.DataFrame([channel_statistics(field, channel) for channel in Channel])
+    odd = pd.DataFrame([("0", "red", "outlier", 4.0, "", "")], columns=list(ANOMALY_COLUMNS)).head(num_odd)
+    write_intensity_figure(rows, odd, tmp_path / "intensities.png")
+    (title,) = seen[0].texts
+    assert "each dot is a field, each bar their median" in title.get_text()
+    assert ("ringed: of unusual brightness" in title.get_text()) == bool(num_odd)
+    renderer = FigureCanvasAgg(seen[0]).get_renderer()
+    assert title.get_window_extent(renderer).x1 < seen[0].bbox.x1

@@ -194,12 +194,22 @@ def test_one_class_alone_is_judged() -> None:
         (np.zeros((5, 19), bool), np.zeros((5, 18)), r"probabilities are \(5, 18\)"),
         (np.zeros((5, 19), bool), np.full((5, 19), np.nan), "leave out fields without cells"),
         (np.zeros((5, 19), bool), np.full((5, 19), 1.5), "not between 0 and 1"),
-        (np.zeros((5, 19), bool), np.zeros((5, 19)), "No class is on 2 or more of the 5 fields"),
     ],
 )
 def test_what_cannot_be_reviewed(labels: NDArray, scores: NDArray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         review_labels(labels, scores, field_ids=list("abcde"), class_set=CLASS_SET)
+
+
+def test_of_too_few_fields_no_label_is_doubtful() -> None:
+    review = review_labels(
+        np.eye(4, 19, dtype=bool), np.full((4, 19), 0.5), field_ids=list("abcd"), class_set=CLASS_SET
+    )
+    assert review.doubtful.empty
+    assert "field_quality" in review.doubtful.columns
+    assert review.field_quality.tolist() == [1.0] * 4
+    assert review.not_judged == CLASS_SET.keys
+    assert proposed_weights(review).empty
 
 
 def test_without_cleanlab_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

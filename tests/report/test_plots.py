@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from hpa_cells.report import plot_class_montage, plot_gallery, plot_overlay, plot_side_by_side
+from hpa_cells.report import plot_class_montage, plot_gallery, plot_overlay, plot_side_by_side, tile_grid
 from hpa_cells.table import Column
 
 
@@ -154,3 +155,27 @@ def test_a_cell_below_one_half_is_marked(world) -> None:
     assert [text.split("\n")[0] for text in words(figure)] == [
         f"{each:.2f}{'' if each >= 0.5 else '?'}" for each in probabilities
     ]
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("000a6c98-bb9b-11e8-b2b9-ac1f6b6435d0", "000a6c98-bb9b-11e8-b2b9-\nac1f6b6435d0"),
+        ("also Nucleoplasm, Nuclear membrane", "also Nucleoplasm,\nNuclear membrane"),
+        ("cell 3", "cell 3"),
+        ("", ""),
+    ],
+)
+def test_words_below_a_tile_are_all_there(line: str, shown: str) -> None:
+    figure = tile_grid([np.zeros((4, 4, 3), dtype=np.uint8)], [f"{line}\nlast"], 1, "a title")
+    (text,) = figure.axes[0].texts
+    assert text.get_text() == f"{shown}\nlast"
+    # Below the tile there is room for all of them.
+    assert text.get_window_extent(FigureCanvasAgg(figure).get_renderer()).y0 > 0
+
+
+def test_an_id_without_end_keeps_both_ends() -> None:
+    figure = tile_grid([np.zeros((4, 4, 3), dtype=np.uint8)], ["a" * 100 + "b" * 100], 1, "a title")
+    shown = figure.axes[0].texts[0].get_text()
+    assert shown.count("\n") == 2
+    assert "".join(shown.split("\n")) == "a" * 35 + "…" + "b" * 35

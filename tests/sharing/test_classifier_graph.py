@@ -291,6 +291,11 @@ def test_what_cannot_be_exported_is_refused_and_the_file_stays_as_it_was(tmp_pat
         export_classifier(checkpoint, path, opset=18)
     with pytest.raises(ValueError, match="opset is 17: give 18 or more"):
         export_classifier(checkpoint_of(), path, opset=17)
+    # torch would write another version and keep silent.
+    with pytest.raises(
+        ValueError, match="opset is 99, of which the installed torch and onnxscript know nothing"
+    ):
+        export_classifier(checkpoint_of(), path, opset=99)
     assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == {"m.onnx": b"before"}
 
 
