@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,8 @@ __all__ = ["plot_class_montage", "plot_gallery", "tile_grid"]
 _CELL_INCH, _GAP_INCH, _TITLE_INCH = 1.6, 0.08, 0.35
 # Of words below a cell: height of a line, and the letters for which there is room.
 _LINE_INCH, _LINE_LETTERS = 0.125, 24
+# An id may have what a formula has, such as `$`.
+_BELOW: dict[str, Any] = {"fontsize": 7, "va": "top", "color": INK, "linespacing": 1.25, "parse_math": False}
 # As a class that is named: below it, a cell is among the most probable ones only.
 _SURE = 0.5
 _NUM_NAMED = 3
@@ -147,6 +149,7 @@ def tile_grid(
         fontsize=10,
         va="center",
         color=INK,
+        parse_math=False,
     )
     side_inch = _CELL_INCH - _GAP_INCH
     for position, (tile, text) in enumerate(zip(tiles, words, strict=True)):
@@ -164,9 +167,7 @@ def tile_grid(
         axes.imshow(tile, interpolation="antialiased")
         axes.set_axis_off()
         lines = "\n".join(_shortened(line) for line in text.split("\n"))
-        axes.text(
-            0, -0.03, lines, transform=axes.transAxes, fontsize=7, va="top", color=INK, linespacing=1.25
-        )
+        axes.text(0, -0.03, lines, transform=axes.transAxes, **_BELOW)
     return figure
 
 
