@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 
 # What systems say whose disks cannot be waited for; any other error is one of the disk.
 _KNOW_NO_SYNC: Final = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+_TRIES, _PAUSE_S = 20, 0.1
 
 
 @contextmanager
@@ -105,9 +107,19 @@ def folder_replaced_on_success(path: Path, *, marks: Collection[str]) -> Iterato
                 old.rename(path)
             raise
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _remove(temporary)
         if path.exists():
             shutil.rmtree(old, ignore_errors=True)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder for good; threads of who wrote it, such as those of zarr, may make it again after an error."""
+    for _ in range(_TRIES):
+        if not folder.exists():
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(_PAUSE_S)
+    log.warning("%s could not be removed, and is of no use: remove it.", folder)
 
 
 @contextmanager

@@ -2,6 +2,7 @@ import errno
 import os
 from contextlib import nullcontext
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -163,6 +164,30 @@ def write_folder(path: Path, content: str, **named: str) -> None:
         (temporary / "mark").write_text(content)
         for name, text in named.items():
             (temporary / name).write_text(text)
+
+
+def test_what_threads_still_write_after_an_error_goes_too(tmp_path: Path) -> None:
+    """Writers in threads, as of zarr, make folders again that are removed meanwhile."""
+    has_begun = Event()
+
+    def go_on(folder: Path) -> None:
+        for number in range(60):
+            (folder / str(number)).mkdir(parents=True, exist_ok=True)
+            has_begun.set()
+            Event().wait(0.005)
+
+    def write() -> None:
+        with folder_replaced_on_success(tmp_path / "x.zarr", marks=["mark"]) as temporary:
+            threads.append(Thread(target=go_on, args=(temporary,)))
+            threads[0].start()
+            has_begun.wait()
+            raise OSError("full")
+
+    threads: list[Thread] = []
+    with pytest.raises(OSError, match="full"):
+        write()
+    threads[0].join()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_takes_the_place_of_one_of_its_kind(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from hpa_cells.commands.grammar import paths_as_typed
 from hpa_cells.commands.help import help_text
 from hpa_cells.commands.hub_models import pin_models
 from hpa_cells.commands.settings import compose_checked, conf_folder, refuse_misspelt, refuse_useless_out
+from hpa_cells.commands.system_errors import told_by_system
 from hpa_cells.shown import shown
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ def _run_in_plain_words(verb: str, cfg: DictConfig) -> float | None:
     except _users_errors() as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        _stop(*_in_plain_words(verb, error))
+        _stop(*_in_plain_words(verb, error, cfg))
 
 
 def _run(verb: str, cfg: DictConfig) -> float | None:
@@ -185,17 +186,21 @@ def _users_errors() -> tuple[type[Exception], ...]:
     return (OSError, ValueError, TypeError, FieldsFailedError, HydraException, OmegaConfBaseException)
 
 
-def _in_plain_words(verb: str, error: Exception) -> tuple[str, int]:
+def _in_plain_words(verb: str, error: Exception, cfg: DictConfig) -> tuple[str, int]:
     """What is told of an error, and the status."""
     from hydra.errors import InstantiationException
+    from omegaconf import OmegaConf
     from omegaconf.errors import MissingMandatoryValue
 
     if isinstance(error, MissingMandatoryValue):
         name = error.full_key or str(error).rsplit(" ", 1)[-1]
         return f"Setting `{name}` is required: {name}=… (see `hpa-cells {verb} --help`).", _MISUSED
     # Hydra wraps what a thing said while it was built; the user wants the thing's own words.
-    built = isinstance(error, InstantiationException) and error.__cause__
-    return str(built or error), _FAILED
+    said = (isinstance(error, InstantiationException) and error.__cause__) or error
+    if isinstance(said, OSError):
+        out = None if OmegaConf.is_missing(cfg, "out") or cfg.out is None else str(cfg.out)
+        return told_by_system(said, out), _FAILED
+    return str(said), _FAILED
 
 
 def _one_of_several(verb: str, cfg: DictConfig, failed: list[int]) -> float | None:
@@ -210,7 +215,7 @@ def _one_of_several(verb: str, cfg: DictConfig, failed: list[int]) -> float | No
             return _run(verb, cfg)
         except _users_errors() as error:
             let_go(error)
-            raise RunFailedError(_in_plain_words(verb, error)[0]) from error
+            raise RunFailedError(_in_plain_words(verb, error, cfg)[0]) from error
         except Exception as error:
             # A fault of the program, or no memory left: the other runs may be spared it.
             log.exception("Run %d failed.", number)

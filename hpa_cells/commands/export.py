@@ -22,6 +22,8 @@ from hpa_cells.export import (
     open_fields,
 )
 from hpa_cells.fields import scan_fields
+from hpa_cells.places import place
+from hpa_cells.prediction.failures import read_failures
 from hpa_cells.table import CellTable, read_table
 from hpa_cells.types import Channel
 
@@ -67,6 +69,12 @@ def run(cfg: DictConfig) -> None:
         else:
             _write_parts(file_format, table, path, workers=cfg.workers)
     log.info("%s: %d cells of %d fields", path, len(table.cells), len(table.fields))
+    failures = read_failures(place(cfg.table))
+    if failures:
+        log.warning(
+            "Fields that failed in the run, see its failures.csv, and are not in the export: %d.",
+            len(failures),
+        )
     if isinstance(file_format, SubmissionFormat):
         _check(file_format, path, expected)
 

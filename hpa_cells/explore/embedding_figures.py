@@ -168,7 +168,8 @@ def _panels(held: NDArray[np.float32], is_odd: NDArray[np.bool_], titles: list[s
     first.set_title(f"Unlike the others: {len(odd):,} of {len(held):,}", fontsize=8, loc="left", color=_ODD)
     for label, (axes, title) in enumerate(zip(others, titles, strict=False)):
         draw(axes, shown, label)
-        axes.set_title(_shortened(title), fontsize=8, loc="left", color=INK)
+        # A cell line may be called by what a formula has, such as `$`.
+        axes.set_title(_shortened(title), fontsize=8, loc="left", color=INK, parse_math=False)
     return figure
 
 

@@ -167,7 +167,7 @@ def _draw_ranges(
     places = np.arange(len(rows))
     axes.hlines(places, low, high, color=color, lw=2.2, alpha=0.45)
     axes.scatter(middle, places, s=22, color=color, marker=shape, lw=0, zorder=3)
-    axes.set_yticks(places, [_shortened(name) for name in names], fontsize=8)
+    axes.set_yticks(places, [_shortened(name) for name in names], fontsize=8, parse_math=False)
     axes.set_ylim(len(rows) - 0.4, -0.6)
 
 

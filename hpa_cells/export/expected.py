@@ -14,6 +14,7 @@ from hpa_cells.export.rows import Row, read_rows
 from hpa_cells.fields import find_fields
 from hpa_cells.limits import check_side
 from hpa_cells.table import CellTable, Column
+from hpa_cells.types import Channel
 
 __all__ = ["HEADER_2018", "HEADER_2021", "ExpectedFields", "FieldSize", "expected_fields", "parsed_size"]
 
@@ -82,7 +83,8 @@ def _fields_in_sample(path: Path) -> ExpectedFields:
 
 def _fields_in_folder(folder: Path) -> ExpectedFields:
     expected: ExpectedFields = {}
-    for source in find_fields(folder):
+    # A channel may be missing where a model allows it, and the size is that of the others.
+    for source in find_fields(folder, optional=frozenset(Channel)):
         first_file = next(iter(source.files.values()))
         # Pillow reads the header only: a folder of 20,000 fields is checked without decoding a pixel.
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,8 @@ _CELL_INCH, _GAP_INCH, _TITLE_INCH = 1.6, 0.08, 0.35
 _LINE_INCH, _LINE_LETTERS = 0.125, 24
 # Of an id of 36 characters, as those of the Human Protein Atlas, nothing may be missing.
 _MOST_LINES = 3
+# An id may have what a formula has, such as `$`.
+_BELOW: dict[str, Any] = {"fontsize": 7, "va": "top", "color": INK, "linespacing": 1.25, "parse_math": False}
 # As a class that is named: below it, a cell is among the most probable ones only.
 _SURE = 0.5
 _NUM_NAMED = 3
@@ -151,6 +153,7 @@ def tile_grid(
         fontsize=10,
         va="center",
         color=INK,
+        parse_math=False,
     )
     side_inch = _CELL_INCH - _GAP_INCH
     for position, (tile, text) in enumerate(zip(tiles, words, strict=True)):
@@ -167,7 +170,7 @@ def tile_grid(
         )
         axes.imshow(tile, interpolation="antialiased")
         axes.set_axis_off()
-        axes.text(0, -0.03, text, transform=axes.transAxes, fontsize=7, va="top", color=INK, linespacing=1.25)
+        axes.text(0, -0.03, text, transform=axes.transAxes, **_BELOW)
     return figure
 
 

@@ -26,14 +26,15 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_overlay", "plot_side_by_side"]
 
-_FIELD_INCH = 7.0
+# Of a field, and of what is above and below it.
+_FIELD_INCH, _WORDS_INCH = 7.0, 0.85
 # Lengths that a scale bar may have, in um; it takes at most this share of the width.
 _BARS_UM, _BAR_SHARE = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000), 0.22
 _WITHOUT_PARTNER: Rgb = (255, 255, 255)
 
 
 def plot_overlay(table: CellTable, source: FieldSource, *, threshold: float = 0.5) -> Figure:
-    """A field in the atlas' colours with the outline, id and classes of every cell, and a scale bar.
+    """A field in the atlas' colours with the outline, id and classes of every cell, and below it a scale bar.
 
     Where the table does not know the size of a pixel, there is no bar.
 
@@ -53,7 +54,7 @@ def plot_overlay(table: CellTable, source: FieldSource, *, threshold: float = 0.
     """
     opened = open_field(table, source, ReportSettings(threshold=threshold))
     height, width = opened.labels.shape
-    figure = new_figure(_FIELD_INCH, _FIELD_INCH * height / width + 0.6)
+    figure = new_figure(_FIELD_INCH, _FIELD_INCH * height / width + _WORDS_INCH)
     axes = figure.subplots()
     title = f"{source.field_id}: {_number(len(opened.marks), 'cell')}"
     _draw_field(axes, opened, opened.marks, title)
@@ -84,7 +85,7 @@ def plot_side_by_side(
         *(table.of_field(source.field_id) for table in (left, right)), iou_threshold=CHALLENGE_IOU
     )
     height, width = opened[0].labels.shape
-    figure = new_figure(2 * _FIELD_INCH, _FIELD_INCH * height / width + 0.6)
+    figure = new_figure(2 * _FIELD_INCH, _FIELD_INCH * height / width + _WORDS_INCH)
     marks = [
         [
             mark
@@ -98,7 +99,7 @@ def plot_side_by_side(
         title = f"{name}: {_number(len(marked), 'cell')}"
         _draw_field(axes, side, marked, title)
     _class_legend(figure, [mark for side in marks for mark in side], left.class_set)
-    figure.suptitle(source.field_id, fontsize=10, color=INK)
+    figure.suptitle(source.field_id, fontsize=10, color=INK, parse_math=False)
     return figure
 
 
@@ -107,29 +108,24 @@ def _draw_field(axes: Axes, opened: OpenField, marks: Sequence[CellMark], title:
     axes.imshow(
         draw_over_field(opened.channels, marks), extent=(0, width, height, 0), interpolation="antialiased"
     )
-    axes.set_title(title, fontsize=10, loc="left", color=INK)
+    # An id may have what a formula has, such as `$`.
+    axes.set_title(title, fontsize=10, loc="left", color=INK, parse_math=False)
     axes.set_axis_off()
     if opened.pixel_size_um is not None:
         _draw_scale_bar(axes, height, width, opened.pixel_size_um)
 
 
 def _draw_scale_bar(axes: Axes, height: int, width: int, pixel_size_um: float) -> None:
+    """Below the picture, where no cell and no name is covered."""
     longest_um = _BAR_SHARE * width * pixel_size_um
     bar_um = max((each for each in _BARS_UM if each <= longest_um), default=longest_um)
-    right, bottom = 0.97 * width, height - 0.03 * width
-    left = right - bar_um / pixel_size_um
-    axes.plot([left, right], [bottom, bottom], color="black", lw=6, solid_capstyle="butt")
-    axes.plot([left, right], [bottom, bottom], color="white", lw=3, solid_capstyle="butt")
+    left, y = width - bar_um / pixel_size_um, height + 0.025 * width
+    axes.plot([left, width], [y, y], color=INK, lw=3, solid_capstyle="butt", clip_on=False)
     axes.text(
-        (left + right) / 2,
-        bottom - 0.012 * width,
-        f"{bar_um:g} µm",
-        color="white",
-        fontsize=9,
-        ha="center",
-        va="bottom",
-        bbox={"facecolor": "black", "alpha": 0.6, "edgecolor": "none", "pad": 1.5},
+        left - 0.012 * width, y, f"{bar_um:g} µm", color=INK, fontsize=9, ha="right", va="center_baseline"
     )
+    # The line would else make the picture's axes longer.
+    axes.set(xlim=(0, width), ylim=(height, 0))
 
 
 def _class_legend(figure: Figure, marks: Sequence[CellMark], class_set: ClassSet) -> None:
@@ -137,10 +133,17 @@ def _class_legend(figure: Figure, marks: Sequence[CellMark], class_set: ClassSet
     from matplotlib.patches import Patch
 
     used = {mark.color for mark in marks}
+    named = [
+        *(
+            (color_on_dark(color), short_name(key))
+            for key, color in zip(class_set.keys, class_set.colors, strict=True)
+        ),
+        (_WITHOUT_PARTNER, f"only here, none on the other side at IoU {CHALLENGE_IOU:g}"),
+    ]
     handles = [
-        Patch(facecolor=hex_color(color_on_dark(color)), edgecolor=INK, linewidth=0.4, label=short_name(key))
-        for key, color in zip(class_set.keys, class_set.colors, strict=True)
-        if color_on_dark(color) in used
+        Patch(facecolor=hex_color(color), edgecolor=INK, linewidth=0.4, label=name)
+        for color, name in named
+        if color in used
     ]
     if handles:
         figure.legend(handles=handles, loc="outside lower left", ncols=5, fontsize=8, frameon=False)

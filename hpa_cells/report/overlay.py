@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import cv2
@@ -27,12 +28,16 @@ _SUBPIXEL_BITS = 4
 # How far a drawn line may be from the edge of its cell.
 _TOLERANCE_PX = 0.7
 _HALO: Rgb = (0, 0, 0)
+# Of the picture, by words: of more cells only the ids are written, and the colour tells the class.
+_MOST_COVERED = 0.3
 
 
 def overlay(
     field: Field, cells: pd.DataFrame, class_set: ClassSet, *, threshold: float = 0.5
 ) -> NDArray[np.uint8]:
     """The field in the atlas' colours with each cell's outline, id and most probable classes.
+
+    Where so many cells are that their words would cover the field, only the ids are written.
 
     Parameters
     ----------
@@ -109,20 +114,25 @@ def draw_lines(
 def _with_words(
     image: NDArray[np.uint8], marks: Sequence[CellMark], scale: float, size_px: int
 ) -> NDArray[np.uint8]:
-    """Write each cell's words at its middle, moved a little where they would cover others."""
+    """Write each cell's words at its middle, moved a little where they would cover others; of many cells the ids."""
     picture = Image.fromarray(image)
     pen = ImageDraw.Draw(picture)
     font = ImageFont.load_default(size_px)
     stroke = max(1, size_px // 7)
-    boxes = [
-        pen.multiline_textbbox((0, 0), mark.words, font, spacing=0, stroke_width=stroke) for mark in marks
-    ]
-    sizes = [(right - left, bottom - top) for left, top, right, bottom in boxes]
+
+    def sizes_of(texts: Sequence[str]) -> list[tuple[float, float]]:
+        boxes = [pen.multiline_textbbox((0, 0), text, font, spacing=0, stroke_width=stroke) for text in texts]
+        return [(right - left, bottom - top) for left, top, right, bottom in boxes]
+
+    texts = [mark.words for mark in marks]
+    if sum(math.prod(size) for size in sizes_of(texts)) > _MOST_COVERED * math.prod(picture.size):
+        texts = [str(mark.cell_id) for mark in marks]
     centers = [(mark.middle_px[0] * scale, mark.middle_px[1] * scale) for mark in marks]
-    for mark, place in zip(marks, place_boxes(centers, sizes, picture.size), strict=True):
+    places = place_boxes(centers, sizes_of(texts), picture.size)
+    for mark, text, place in zip(marks, texts, places, strict=True):
         pen.multiline_text(
             place,
-            mark.words,
+            text,
             fill=lightened(mark.color),
             font=font,
             anchor="mm",

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import cv2
-import numpy as np
-from numpy.typing import NDArray
 
 from hpa_cells.atomic import replaced_on_success
 from hpa_cells.fields import FieldSource, LabelTable
 from hpa_cells.report.contents import Pictures, page_of
 from hpa_cells.report.drawing import field_picture, open_field
+from hpa_cells.report.files import remove_earlier, write_picture
 from hpa_cells.report.montage import cell_tile, montage
 from hpa_cells.report.overlay import draw_over_field
 from hpa_cells.report.page import Failure, render_page
@@ -51,6 +48,8 @@ def write_report(
 ) -> WrittenReport:
     """Write ``report.html``, ``overlays/<field_id>.png`` of some fields and ``montages/<class>.png``.
 
+    Overlays and montages that an earlier report left there, and this one does not have, are removed.
+
     Parameters
     ----------
     table
@@ -83,12 +82,20 @@ def write_report(
     selection = select(table, sources, settings)
     known = None if truth is None else compare_with_truth(table, truth)
     pictures = _draw(table, selection, out, settings=settings, track=track)
-    _write_montages(out / "montages", table, selection, pictures)
+    montages = set(_write_montages(out / "montages", table, selection, pictures))
     path = out / "report.html"
     with replaced_on_success(path) as temporary:
         page = page_of(table, selection, pictures, known, settings=settings, failures=failures)
         temporary.write_text(render_page(page), encoding="utf-8")
+    unreadable = {each.field_id for each in pictures.unreadable}
+    overlays = {_overlay(out, field_id) for field_id in selection.overlaid if field_id not in unreadable}
+    remove_earlier(out / "overlays", overlays)
+    remove_earlier(out / "montages", montages)
     return WrittenReport(page=path, unreadable=pictures.unreadable)
+
+
+def _overlay(out: Path, field_id: str) -> Path:
+    return out / "overlays" / f"{field_id}.png"
 
 
 def _draw(
@@ -119,21 +126,19 @@ def _draw(
                 field_picture(opened, field_id, side_px=settings.field_px, max_bytes=max_bytes)
             )
         if field_id in selection.overlaid:
-            _write_png(out / "overlays" / f"{field_id}.png", draw_over_field(opened.channels, opened.marks))
+            write_picture(_overlay(out, field_id), draw_over_field(opened.channels, opened.marks))
         for row in rows_of_field.get(field_id, ()):
             tile = cell_tile(opened.channels, opened.labels, table.cells.iloc[row], side_px=settings.tile_px)
             pictures.tiles[row] = tile
     return pictures
 
 
-def _write_montages(folder: Path, table: CellTable, selection: Selection, pictures: Pictures) -> None:
+def _write_montages(
+    folder: Path, table: CellTable, selection: Selection, pictures: Pictures
+) -> Iterator[Path]:
     for key, rows in zip(table.class_set.keys, selection.most, strict=True):
         tiles = [pictures.tiles[row] for row in rows if row in pictures.tiles]
         if tiles:
-            _write_png(folder / f"{key}.png", montage(tiles, num_columns=min(len(tiles), _MONTAGE_COLUMNS)))
-
-
-def _write_png(path: Path, image: NDArray[np.uint8]) -> None:
-    with replaced_on_success(path) as temporary:
-        if not cv2.imwrite(str(temporary), image[..., ::-1]):
-            raise OSError(f"{path} cannot be written: check the place and the space left there.")
+            path = folder / f"{key}.png"
+            write_picture(path, montage(tiles, num_columns=min(len(tiles), _MONTAGE_COLUMNS)))
+            yield path

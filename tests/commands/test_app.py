@@ -146,7 +146,7 @@ def test_settings_of_hydra_itself_hold(
     [
         (FieldsFailedError("2 of 3 fields failed."), 1, "hpa-cells: 2 of 3 fields failed."),
         (ValueError("pixel_size_um is -1."), 1, "hpa-cells: pixel_size_um is -1."),
-        (OSError(28, "No space left on device"), 1, "No space left on device"),
+        (OSError(28, "No space left"), 1, "hpa-cells: The disk has no room for O (No space left): make room"),
         (KeyboardInterrupt(), 130, "hpa-cells: Stopped. Finished work is kept"),
         (KeyboardInterrupt(signal.SIGTERM), 143, "hpa-cells: Stopped. Finished work is kept"),
     ],

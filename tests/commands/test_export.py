@@ -61,6 +61,18 @@ def test_into_a_file_or_a_folder(run_folder: Path, tmp_path: Path, caplog: pytes
     assert "is valid" in caplog.text
 
 
+def test_fields_that_failed_in_the_run_are_told(
+    run_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(f"table={run_folder}", f"out={tmp_path}/mine.csv")
+    assert not caplog.messages
+    (run_folder / "failures.csv").write_text("field_id,stage,error\nb,read,cut off\n")
+    run(f"table={run_folder}", f"out={tmp_path}/mine.csv")
+    assert caplog.messages == [
+        "Fields that failed in the run, see its failures.csv, and are not in the export: 1."
+    ]
+
+
 def test_settings_of_the_format(run_folder: Path, tmp_path: Path) -> None:
     run(f"table={run_folder}", f"out={tmp_path}/s.csv", "format.max_classes=1", "format.cell_ids=false")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "s.csv"]

@@ -43,5 +43,11 @@ def test_of_a_folder_of_fields(tmp_path: Path) -> None:
     assert expected_fields(tmp_path) == {"a": FieldSize(9, 5)}
 
 
+def test_of_a_field_without_er(tmp_path: Path) -> None:
+    for color in ("red", "green", "blue"):
+        cv2.imwrite(str(tmp_path / f"a_{color}.png"), np.zeros((5, 9), np.uint8))
+    assert expected_fields(tmp_path) == {"a": FieldSize(9, 5)}
+
+
 def test_of_real_fields(real_data: Path) -> None:
     assert set(expected_fields(real_data / "hpa2021" / "fields").values()) == {FieldSize(2048, 2048)}

@@ -6,7 +6,8 @@ import pytest
 from hpa_cells.fields import read_field
 from hpa_cells.report import composite, overlay
 from hpa_cells.report.colors import color_on_dark
-from hpa_cells.report.overlay import draw_lines
+from hpa_cells.report.marks import CellMark
+from hpa_cells.report.overlay import draw_lines, draw_marks
 from hpa_cells.table import Column
 
 
@@ -51,3 +52,24 @@ def test_lines_lie_on_the_edge_of_the_pixels() -> None:
     draw_lines(picture, [square], (255, 255, 255), scale=4, width_px=1)
     y, x = np.nonzero(picture[..., 0] > 128)
     assert (x.min(), x.max(), y.min(), y.max()) == (10, 30, 10, 30)
+
+
+@pytest.mark.parametrize(("num_cells", "has_names"), [(9, True), (400, False)])
+def test_of_many_cells_only_the_ids_are_written(monkeypatch, num_cells: int, has_names: bool) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(
+        "PIL.ImageDraw.ImageDraw.multiline_text", lambda self, place, text, **_: written.append(text)
+    )
+    marks = [
+        CellMark(
+            cell_id=number + 1,
+            outlines_px=[],
+            middle_px=(number % 20 * 50.0, number // 20 * 40.0),
+            color=(255, 0, 0),
+            classes=("Actin filaments",),
+            is_sure=True,
+        )
+        for number in range(num_cells)
+    ]
+    draw_marks(np.zeros((800, 1024, 3), np.uint8), marks, scale=1.0)
+    assert written == [mark.words if has_names else str(mark.cell_id) for mark in marks]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from hpa_cells.figures import save_figure
 from hpa_cells.report import plot_class_montage, plot_gallery, plot_overlay, plot_side_by_side, tile_grid
 from hpa_cells.table import Column
 
@@ -28,9 +30,12 @@ def test_an_overlay_has_its_field_and_a_scale_bar(world) -> None:
     (axes,) = figure.axes
     assert title(axes) == f"{source.field_id}: {num_cells} cells"
     left, right = axes.lines[0].get_xdata()
+    # Below the picture: nothing is covered, and the picture is not made smaller for it.
+    assert min(axes.lines[0].get_ydata()) > axes.get_ylim()[0]
     bar_um = float(axes.texts[0].get_text().removesuffix(" µm"))
     assert (right - left) * 0.3 == pytest.approx(bar_um)
     height, width = world.table.fields.iloc[0][[Column.HEIGHT_PX, Column.WIDTH_PX]]
+    assert (axes.get_xlim(), axes.get_ylim()) == ((0, width), (height, 0))
     assert axes.images[0].get_extent() == [0, width, height, 0]
 
 
@@ -94,10 +99,42 @@ def test_side_by_side_tells_cells_that_the_other_lacks(world, make_table, label_
     image = fewer[source.field_id]
     lost = int(image.max())
     image[image == lost] = 0
-    plot_side_by_side(world.table, make_table(fewer), source, names=("run", "truth"))
+    figure = plot_side_by_side(world.table, make_table(fewer), source, names=("run", "truth"))
     ours, theirs = drawn
+    told = figure.legends[0].get_patches()[-1]
+    assert told.get_label() == "only here, none on the other side at IoU 0.6"
+    assert told.get_facecolor() == (1, 1, 1, 1)
     assert [mark.cell_id for mark in ours if mark.classes == ("only here",)] == [lost]
     assert not [mark for mark in theirs if mark.classes == ("only here",)]
+
+
+def test_the_legend_has_no_white_where_both_sides_have_all_cells(world) -> None:
+    (legend,) = plot_side_by_side(world.table, world.table, world.sources[0]).legends
+    assert not [text for text in legend.get_texts() if "only here" in text.get_text()]
+
+
+@pytest.mark.parametrize("field_id", ["a$_$b", "$f^$", "細胞 $1"])
+def test_an_id_is_no_formula_and_may_have_letters_of_any_script(
+    world, tmp_path: Path, caplog, field_id: str
+) -> None:
+    source = replace(world.sources[0], field_id=field_id)
+    names = {Column.FIELD_ID: {world.sources[0].field_id: field_id}}
+    table = replace(
+        world.table, cells=world.table.cells.replace(names), fields=world.table.fields.replace(names)
+    )
+    for number, figure in enumerate(
+        [
+            plot_overlay(table, source),
+            plot_side_by_side(table, table, source),
+            plot_gallery(table, source),
+            plot_class_montage(table, [source], "nucleoli", num_cells=2),
+        ]
+    ):
+        path = tmp_path / f"{number}.png"
+        save_figure(figure, path)
+        assert path.stat().st_size
+    # Once for a letter, not for each figure, and not as a warning with a line of the program.
+    assert len(caplog.messages) == len(set(caplog.messages)) <= 2
 
 
 def test_what_is_not_there_is_told(world) -> None:

@@ -58,6 +58,10 @@ class Outline(HTMLParser):
         self.words.append(data)
 
 
+PICTURES = ("overlays", "montages")
+PNG_OF_OTHERS = cv2.imencode(".png", np.zeros((4, 4, 3), np.uint8))[1].tobytes()
+
+
 def test_page_overlays_and_montages(world, tmp_path: Path) -> None:
     report = write_report(world.table, world.sources, tmp_path, settings=replace(SMALL, title="My run"))
     assert report.page == tmp_path / "report.html"
@@ -282,3 +286,39 @@ def test_labels_of_fields_as_truth_score_fields(world, tmp_path: Path) -> None:
     assert "True fields" in html
     assert "0.319" not in html
     assert "Called for each true location" in html
+
+
+def test_what_an_earlier_report_left_is_removed_and_nothing_else(world, tmp_path: Path) -> None:
+    write_report(world.table, world.sources, tmp_path)
+    overlays, montages = ({path.name for path in (tmp_path / each).iterdir()} for each in PICTURES)
+    of_others = [tmp_path / each / name for each in PICTURES for name in ("mine.png", "mine.txt", "cut.png")]
+    for path in of_others:
+        path.write_bytes(PNG_OF_OTHERS if path.suffix == ".png" and path.stem == "mine" else b"mine")
+    settings = ReportSettings(max_fields=1, max_overlays=1, cells_per_class=0)
+    write_report(world.table, world.sources, tmp_path, settings=settings)
+    left = [path for each in PICTURES for path in (tmp_path / each).iterdir()]
+    assert set(of_others) < set(left)
+    (overlay,) = set(left) - set(of_others)
+    assert overlay.parent.name == "overlays"
+    assert overlay.name in overlays
+    assert montages
+
+
+def test_a_folder_that_only_an_earlier_report_used_goes_too(world, tmp_path: Path) -> None:
+    write_report(world.table, world.sources, tmp_path)
+    write_report(world.table, world.sources, tmp_path, settings=ReportSettings(max_overlays=0))
+    assert not (tmp_path / "overlays").exists()
+    assert (tmp_path / "montages").is_dir()
+
+
+def test_a_report_that_fails_leaves_the_earlier_one(world, tmp_path: Path, monkeypatch) -> None:
+    write_report(world.table, world.sources, tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+
+    def fail(page):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hpa_cells.report.write.render_page", fail)
+    with pytest.raises(KeyboardInterrupt):
+        write_report(world.table, world.sources, tmp_path, settings=ReportSettings(max_overlays=0))
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
