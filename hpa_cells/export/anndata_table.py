@@ -15,6 +15,7 @@ from hpa_cells.atomic import replaced_on_success
 from hpa_cells.classes import get_class_set
 from hpa_cells.export.cell_features import CLASS_COLUMN, most_probable
 from hpa_cells.export.extra import import_extra
+from hpa_cells.export.h5ad import write_h5ad
 from hpa_cells.provenance import Provenance
 from hpa_cells.table import CELL_COLUMNS, CellTable, Column
 
@@ -118,8 +119,7 @@ def write_anndata(table: CellTable, path: Path, *, masks: bool = True) -> None:
     """Write `to_anndata` as an ``.h5ad`` file, which appears whole or not at all."""
     cells = to_anndata(table, masks=masks)
     with replaced_on_success(path) as temporary:
-        # Otherwise anndata makes categories of masks wherever two cells have the same one.
-        cells.write_h5ad(temporary, convert_strings_to_categoricals=False, compression="gzip")
+        write_h5ad(cells, temporary, compression="gzip", wanted_by=_FORMAT)
 
 
 def read_anndata(path: Path) -> CellTable:

@@ -8,6 +8,10 @@ References
 
 from __future__ import annotations
 
+import errno
+import math
+import os
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +26,7 @@ from hpa_cells.export.anndata_table import AnnDataKey, to_anndata
 from hpa_cells.export.cell_images import CellImages, CellImageSettings
 from hpa_cells.export.channels import CHANNEL_NAMES
 from hpa_cells.export.extra import import_extra, quiet
+from hpa_cells.export.h5ad import write_h5ad
 from hpa_cells.export.pixels import FieldWithCells
 from hpa_cells.table import CellTable, Column
 
@@ -32,6 +37,9 @@ _IMAGES: Final = "single_cell_images"
 _CELL_ID: Final = "scportrait_cell_id"
 _MASKS: Final = ("seg_all_nucleus", "seg_all_cytosol")
 _DTYPE: Final = np.float16
+# What HDF5 notes of a chunk, and what it writes besides when it closes a file: more than was seen of either.
+_CHUNK_BYTES: Final = 128
+_CLOSING_BYTES: Final = 4 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,6 +91,8 @@ def write_h5sc(
     ------
     ValueError
         If anndata is not installed, or a field cannot be opened.
+    OSError
+        If the disk is full, or is about to be.
     """
     import_extra("anndata", wanted_by=_FORMAT)
     h5py = import_extra("h5py", wanted_by=_FORMAT)
@@ -90,13 +100,31 @@ def write_h5sc(
     rows_of_field = table.cells.groupby(Column.FIELD_ID).indices
     with replaced_on_success(path) as temporary:
         with quiet():
-            _described(table, cut.size_px).write_h5ad(temporary, convert_strings_to_categoricals=False)
+            write_h5ad(_described(table, cut.size_px), temporary, wanted_by=_FORMAT)
         with h5py.File(temporary, "a") as file:
             images = _empty_images(file, len(table.cells), cut.size_px)
             for opened in fields:
                 rows = rows_of_field.get(opened.field.field_id, ())
+                _refuse_full_disk(path, images, num_cells=len(rows))
                 for row, image in zip(rows, cut.of_field(opened), strict=True):
                     images[int(row)] = image.astype(_DTYPE)
+
+
+def _refuse_full_disk(path: Path, images: Any, *, num_cells: int) -> None:
+    """End while HDF5 can still close its file: where it cannot, it takes the process with it.
+
+    Raises
+    ------
+    OSError
+        If the images of so many more cells may not fit.
+    """
+    num_images, *shape = images.shape
+    num_bytes = num_cells * math.prod(shape) * images.dtype.itemsize
+    if (
+        shutil.disk_usage(path.parent).free
+        < num_bytes + num_images * shape[0] * _CHUNK_BYTES + _CLOSING_BYTES
+    ):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def _described(table: CellTable, size_px: int) -> Any:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import warnings
 from dataclasses import replace
 from pathlib import Path
 
 import anndata
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -217,3 +220,44 @@ def test_scanpy_goes_on_from_it(table: CellTable, tmp_path: Path) -> None:
     )
     wanted = {location.name: location.color for location in table.class_set.locations}
     assert shown.items() <= wanted.items()
+
+
+def test_a_full_disk_is_told_and_ends_nothing(
+    make_table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What HDF5 itself cannot write to a full disk ends the process: it must not come to that."""
+
+    def full(path: Path, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_anndata(make_table({"a": np.ones((3, 3), np.int32)}), tmp_path / "cells.h5ad")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_file_is_as_anndata_writes_it(make_table, tmp_path: Path) -> None:
+    labels = np.zeros((3, 5), np.int32)
+    labels[:2, :2], labels[2, 4] = 7, 300
+    table = make_table({"a": labels, "b": np.ones((2, 9), np.int32)}, embeddings=4)
+    write_anndata(table, tmp_path / "ours.h5ad")
+    to_anndata(table).write_h5ad(
+        tmp_path / "theirs.h5ad", convert_strings_to_categoricals=False, compression="gzip"
+    )
+    ours, theirs = (contents(tmp_path / f"{name}.h5ad") for name in ("ours", "theirs"))
+    assert ours == theirs
+
+
+def contents(path: Path) -> dict[str, object]:
+    """Every group and array of a file with its attributes, type, compression and values."""
+    found: dict[str, object] = {}
+
+    def look(name: str, node: h5py.Group | h5py.Dataset) -> None:
+        attributes = {key: str(value) for key, value in node.attrs.items()}
+        array = (str(node.dtype), node.compression, str(node[()])) if isinstance(node, h5py.Dataset) else None
+        found[name] = attributes, array
+
+    with h5py.File(path) as file:
+        look("/", file)
+        file.visititems(look)
+    return found

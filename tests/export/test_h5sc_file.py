@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import anndata
 import h5py
@@ -125,6 +127,18 @@ def test_no_cells_at_all(pixel_run, tmp_path: Path) -> None:
     table = replace(pixel_run.table, cells=pixel_run.table.cells.iloc[:0], fields=empty)
     write_h5sc(table, open_fields(table, pixel_run.sources), tmp_path / "c.h5sc")
     assert anndata.read_h5ad(tmp_path / "c.h5sc").obsm["single_cell_images"].shape == (0, 6, 8, 8)
+
+
+def test_a_disk_that_will_be_full_is_told_before_it_is(
+    pixel_run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HDF5 ends the process where it cannot close a file. The first field still fits."""
+    free = iter([1 << 30, 4 << 20])
+    monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=next(free)))
+    with pytest.raises(OSError, match="No space left") as raised:
+        write_h5sc(pixel_run.table, open_fields(pixel_run.table, pixel_run.sources), tmp_path / "c.h5sc")
+    assert (raised.value.errno, raised.value.filename) == (errno.ENOSPC, str(tmp_path / "c.h5sc"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_field_that_fails_leaves_nothing(pixel_run, tmp_path: Path) -> None:
