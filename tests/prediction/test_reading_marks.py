@@ -170,10 +170,7 @@ def hpa_cells_dying_of_f2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     server.wait()
 
 
-@pytest.mark.parametrize(
-    ("verb", "protocol"),
-    [("predict", ""), ("segment", ""), ("predict", "shared://"), ("segment", "shared://")],
-)
+@pytest.mark.parametrize(("verb", "protocol"), [("predict", "shared://"), ("segment", "")])
 def test_a_run_goes_on_without_the_field_that_ended_it(
     hpa_cells_dying_of_f2: Run, small_world: Any, tmp_path: Path, verb: str, protocol: str
 ) -> None:
