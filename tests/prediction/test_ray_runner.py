@@ -106,8 +106,7 @@ def numbers(outcomes: list[Any]) -> list[Any]:
 
 
 @pytest.mark.usefixtures("cluster")
-@pytest.mark.parametrize("gpus", [0, None])
-@pytest.mark.parametrize("fields_a_task", [1, 5])
+@pytest.mark.parametrize(("gpus", "fields_a_task"), [(0, 1), (0, 5), (None, 5)])
 def test_outcomes_come_in_order(gpus: int | None, fields_a_task: int) -> None:
     times = StageTimes()
     runner = RayRunner(gpus=gpus, fields_a_task=fields_a_task)
@@ -129,12 +128,19 @@ class StrangeError(Exception):
 
 
 @pytest.mark.usefixtures("cluster")
-@pytest.mark.parametrize("gpus", [0, None])
 @pytest.mark.parametrize(
-    ("worst", "expected"),
+    ("gpus", "worst", "expected"),
     [
-        (functools.partial(OSError, 28, "No space left on device"), (OSError, "No space left on device")),
-        (functools.partial(StrangeError, "out of", "order"), (RuntimeError, "StrangeError: out of order")),
+        (
+            None,
+            functools.partial(OSError, 28, "No space left on device"),
+            (OSError, "No space left on device"),
+        ),
+        (
+            0,
+            functools.partial(StrangeError, "out of", "order"),
+            (RuntimeError, "StrangeError: out of order"),
+        ),
     ],
 )
 def test_an_error_comes_in_its_turn(
@@ -189,10 +195,10 @@ def predict(
     return run
 
 
-@pytest.mark.usefixtures("second_node")
-@pytest.mark.parametrize("gpus", [0, None])
-def test_the_table_is_the_local_one_to_the_byte(predict: Any, gpus: int | None) -> None:
-    outcomes, files = predict("ray", runner=RayRunner(gpus=gpus))
+# Without a GPU, on two nodes: see the one that is killed.
+@pytest.mark.usefixtures("cluster")
+def test_the_table_is_the_local_one_to_the_byte_also_by_way_of_a_gpu(predict: Any) -> None:
+    outcomes, files = predict("ray")
     assert (outcomes, files) == predict("local", runner=LocalRunner())
     assert [(each.field_id, each.stage) for each in outcomes if isinstance(each, Failure)] == [
         ("f02", "read"),
@@ -269,10 +275,9 @@ def deadly_for_f2(*, num_threads: int, times: StageTimes, stages: Any) -> list[S
 
 
 @pytest.mark.usefixtures("cluster")
-@pytest.mark.parametrize("protocol", ["", "shared://"])
-def test_a_field_that_ends_its_process(small_world: Any, tmp_path: Path, protocol: str) -> None:
+def test_a_field_that_ends_its_process(small_world: Any, tmp_path: Path) -> None:
     register_shared_store()
-    with ReadingMarks(place(f"{protocol}{tmp_path}")) as marks:
+    with ReadingMarks(place(f"shared://{tmp_path}")) as marks:
         # One that was being read when a machine went down, and is well.
         (tmp_path / ".reading").mkdir(exist_ok=True)
         (tmp_path / ".reading" / "f0").touch()
@@ -303,9 +308,10 @@ def test_by_its_name_and_from_a_relative_path(
         "segmenter": "precomputed",
         "segmenter.folder": small_world.masks,
     }
-    for runner in ("local", "ray"):
-        hpa_cells.predict(out=tmp_path / runner, model=small_world.model, runner=runner, **settings)
-        hpa_cells.segment(out=tmp_path / f"{runner}-masks", runner=runner, **settings)
+    for runner, more in (("local", {}), ("ray", {"runner.gpus": 0})):
+        chosen = settings | {"runner": runner} | more
+        hpa_cells.predict(out=tmp_path / runner, model=small_world.model, **chosen)
+        hpa_cells.segment(out=tmp_path / f"{runner}-masks", **chosen)
     for folder in ("{}", "{}-masks"):
         local, on_ray = (tmp_path / folder.format(runner) for runner in ("local", "ray"))
         assert {path.name: path.read_bytes() for path in local.iterdir()} == {

@@ -1,7 +1,9 @@
+import json
 import pickle
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -100,14 +102,13 @@ def test_a_field_that_is_not_read_in_time_stays_marked(
 
 
 FATAL = """
-import os
+import json, os, sys
 import hpa_cells.prediction.reading_marks as reading_marks
-import hpa_cells.prediction.segmenting as segmenting
 from fsspec import register_implementation
 from fsspec.implementations.local import LocalFileSystem
 from hpa_cells.commands.app import main
 
-read_field = segmenting.read_field
+read_field = reading_marks.read_field
 
 class SharedStore(LocalFileSystem):
     protocol = "shared"
@@ -126,38 +127,65 @@ def die_of_f2(source, **settings):
         os.abort()
     return read_field(source, **settings)
 
-segmenting.read_field = reading_marks.read_field = die_of_f2
+reading_marks.read_field = die_of_f2
 # A process of its own begins with this file, too.
 if __name__ == "__main__":
-    main()
+    # Starting Python with torch takes longer than these runs: each is a fork of this process.
+    import hpa_cells.commands.predict, hpa_cells.commands.segment, hpa_cells.models.classifier, timm, torch
+    from hpa_cells.prediction import segmenting
+    segmenting.read_field = die_of_f2
+    for line in sys.stdin:
+        arguments, log = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            sys.stderr = open(log, "w")
+            sys.argv = ["hpa-cells", *arguments]
+            main()
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
 
+Run = Callable[..., tuple[int, str]]
 
-@pytest.mark.parametrize(
-    ("verb", "protocol"),
-    [("predict", ""), ("segment", ""), ("predict", "shared://"), ("segment", "shared://")],
-)
+
+@pytest.fixture(scope="module")
+def hpa_cells_dying_of_f2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """Call ``hpa-cells`` in a process that ends when it reads f2: how it ended, and what it said."""
+    folder = tmp_path_factory.mktemp("program")
+    (folder / "program.py").write_text(FATAL)
+    server = subprocess.Popen(
+        [sys.executable, folder / "program.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert server.stdin is not None
+    assert server.stdout is not None
+
+    def run(*arguments: str) -> tuple[int, str]:
+        server.stdin.write(json.dumps([arguments, str(folder / "stderr")]) + "\n")
+        server.stdin.flush()
+        status = int(server.stdout.readline())
+        return status, (folder / "stderr").read_text()
+
+    yield run
+    server.stdin.close()
+    server.stdout.close()
+    server.wait()
+
+
+@pytest.mark.parametrize(("verb", "protocol"), [("predict", "shared://"), ("segment", "")])
 def test_a_run_goes_on_without_the_field_that_ended_it(
-    small_world: Any, tmp_path: Path, verb: str, protocol: str
+    hpa_cells_dying_of_f2: Run, small_world: Any, tmp_path: Path, verb: str, protocol: str
 ) -> None:
-    program = tmp_path / "program.py"
-    program.write_text(FATAL)
     out = tmp_path / "out"
     settings = [f"fields={small_world.fields}", f"out={protocol}{out}", "segmenter=precomputed", "workers=1"]
     settings += [f"segmenter.folder={small_world.masks}"]
     settings += [f"model={small_world.model}", "device=cpu"] if verb == "predict" else []
 
-    def run() -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, program, verb, *settings], capture_output=True, text=True, check=False
-        )
-
-    assert run().returncode == -signal.SIGABRT
+    status, _ = hpa_cells_dying_of_f2(verb, *settings)
+    assert status == -signal.SIGABRT
     for _ in range(2):
-        ended = run()
-        assert ended.returncode == 1
-        assert "Field f2 was being read when a process came to a sudden end" in ended.stderr
-        assert "1 of 5 fields failed" in ended.stderr
+        status, told = hpa_cells_dying_of_f2(verb, *settings)
+        assert status == 1
+        assert "Field f2 was being read when a process came to a sudden end" in told
+        assert "1 of 5 fields failed" in told
         assert "ends the process that does it (SIGABRT)" in (out / "failures.csv").read_text()
 
 
