@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ def hpa_cells(
     """Call ``hpa-cells`` with these arguments."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    at_sigterm = signal.getsignal(signal.SIGTERM)
 
     def call(*arguments: object) -> Ended:
         monkeypatch.setattr(sys, "argv", ["hpa-cells", *map(str, arguments)])
@@ -42,6 +44,7 @@ def hpa_cells(
 
     yield call
     root.handlers, root.level = handlers, level
+    signal.signal(signal.SIGTERM, at_sigterm or signal.SIG_DFL)
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -47,17 +49,31 @@ def test_threads_may_read_one_zip(zipped: Callable[..., Path], made_up_field: Fi
             np.testing.assert_array_equal(field.image, made_up_field.image)
 
 
+# A process of its own: this one may have threads and answers to signals by now, with which a forked one can hang.
+FORKED = """
+import sys
+from multiprocessing import get_context
+from pathlib import Path
+import numpy as np
+from hpa_cells.fields import find_fields, read_field
+
+(source,) = find_fields(Path(sys.argv[1]))
+wanted = read_field(source).image
+with get_context("fork").Pool(2) as pool:
+    found = [field.image for field in pool.map(read_field, [source] * 10)]
+np.save(sys.argv[2], [wanted, *found])
+"""
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_process_may_read_the_zip_its_parent_has_open(
-    zipped: Callable[..., Path], made_up_field: Field
+    zipped: Callable[..., Path], made_up_field: Field, tmp_path: Path
 ) -> None:
-    from multiprocessing import get_context
-
-    (source,) = find_fields(zipped(""))
-    read_field(source)
-    with get_context("fork").Pool(2) as pool:
-        for field in pool.map(read_field, [source] * 10):
-            np.testing.assert_array_equal(field.image, made_up_field.image)
+    subprocess.run([sys.executable, "-c", FORKED, zipped(""), tmp_path / "found.npy"], check=True, timeout=60)
+    found = np.load(tmp_path / "found.npy")
+    assert len(found) == 11
+    for image in found:
+        np.testing.assert_array_equal(image, made_up_field.image)
 
 
 def test_a_zip_that_was_replaced_is_read_anew(zipped: Callable[..., Path]) -> None:
