@@ -17,23 +17,7 @@ log = logging.getLogger(__name__)
 
 _ENDING: Final = ".onnx"
 # Of other files that models are kept in: who gives one expects what this does not write.
-_OTHER_ENDINGS: Final = (
-    *(
-        ".safetensors",
-        ".pt",
-        ".pth",
-        ".pt2",
-        ".ckpt",
-        ".bin",
-        ".h5",
-        ".keras",
-        ".pb",
-        ".tflite",
-        ".ort",
-        ".engine",
-    ),
-    *(".json", ".zip"),
-)
+_OTHER_ENDINGS: Final = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".h5", ".pb", ".json", ".zip")
 
 
 def run(cfg: DictConfig) -> None:
