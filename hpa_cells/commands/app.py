@@ -17,7 +17,7 @@ from hpa_cells.commands.addresses import refuse_addresses
 from hpa_cells.commands.grammar import paths_as_typed
 from hpa_cells.commands.help import help_text
 from hpa_cells.commands.hub_models import pin_models
-from hpa_cells.commands.settings import compose_checked, conf_folder, refuse_misspelt, refuse_useless_out
+from hpa_cells.commands.settings import compose_checked, conf_folder, refuse_useless_out
 from hpa_cells.commands.system_errors import told_by_system
 from hpa_cells.shown import shown
 
@@ -118,7 +118,7 @@ def _refuse_misspelt_sweep(verb: str, overrides: list[str]) -> None:
 
     refuse_sweep(overrides)
     for each in single_runs(overrides):
-        refuse_misspelt(verb, each)
+        compose_checked(verb, each)
     if verb == "train":
         from hpa_cells.commands.sweep_folders import refuse_taken_folders
 

@@ -20,7 +20,6 @@ __all__ = [
     "compose_checked",
     "compose_with_choices",
     "conf_folder",
-    "refuse_misspelt",
     "refuse_useless_out",
     "to_settings",
 ]
@@ -84,11 +83,6 @@ def compose_checked(verb: str, overrides: list[str]) -> tuple[DictConfig, DictCo
         if added := [str(name) for name in config if name not in known]:
             raise ValueError(_unknown_setting(verb, added[0], overrides))
     return config, of_hydra
-
-
-def refuse_misspelt(verb: str, overrides: list[str]) -> None:
-    """Check overrides as `compose_checked` does, before anything runs."""
-    compose_checked(verb, overrides)
 
 
 def refuse_useless_out(config: DictConfig) -> None:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hpa_cells.atomic import replaced_on_success
-from hpa_cells.table import CELL_COLUMNS, CellTable, Column, describe
+from hpa_cells.table import CELL_COLUMNS, CellTable, Column, arrow_types, describe
 
 __all__ = ["write_parquet"]
 
@@ -33,8 +33,7 @@ def write_parquet(table: CellTable, path: Path, *, masks: bool = True, embedding
     embeddings
         Whether to write the embeddings, if the table has any.
     """
-    types = CELL_COLUMNS | dict.fromkeys(Column.probabilities(table.class_set), pa.float32())
-    types |= {Column.EMBEDDING: pa.list_(pa.float32())}
+    types = arrow_types(CELL_COLUMNS, table.class_set)
     left_out = ([] if masks else [Column.CELL_RLE, Column.NUCLEUS_RLE]) + (
         [] if embeddings else [Column.EMBEDDING]
     )

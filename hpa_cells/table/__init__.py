@@ -5,7 +5,7 @@ finished field, also a field without cells. A simulated truth has the same form,
 """
 
 from hpa_cells.provenance import Provenance
-from hpa_cells.table.columns import CELL_COLUMNS, DESCRIPTIONS, FIELD_COLUMNS, Column, describe
+from hpa_cells.table.columns import CELL_COLUMNS, DESCRIPTIONS, FIELD_COLUMNS, Column, arrow_types, describe
 from hpa_cells.table.manifest import check_whole
 from hpa_cells.table.reading import CellTable, read_table
 from hpa_cells.table.shards import cells_beside, count_fields, field_shards
@@ -19,6 +19,7 @@ __all__ = [
     "Column",
     "Provenance",
     "TableWriter",
+    "arrow_types",
     "cells_beside",
     "check_whole",
     "count_fields",

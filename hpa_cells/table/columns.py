@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from hpa_cells.classes import ClassSet
 
-__all__ = ["CELL_COLUMNS", "DESCRIPTIONS", "FIELD_COLUMNS", "Column", "describe"]
+__all__ = ["CELL_COLUMNS", "DESCRIPTIONS", "FIELD_COLUMNS", "Column", "arrow_types", "describe"]
 
 
 class Column:
@@ -93,6 +93,12 @@ DESCRIPTIONS: Final[dict[str, str]] = {
     Column.EMBEDDING: "what the model's encoder says of the cell, before the heads",
     Column.NUM_CELLS: "cells found in the field",
 }
+
+
+def arrow_types(columns: dict[str, pa.DataType], class_set: ClassSet) -> dict[str, pa.DataType]:
+    """Type of each column of a file with these, in its order: the probabilities follow, then the embedding, if any."""
+    probabilities = dict.fromkeys(Column.probabilities(class_set), pa.float32())
+    return columns | probabilities | {Column.EMBEDDING: pa.list_(pa.float32())}
 
 
 def describe(column: str, class_set: ClassSet) -> str:

@@ -20,7 +20,7 @@ from hpa_cells.classes import get_class_set
 from hpa_cells.parquet import read_parquet
 from hpa_cells.places import Address, Place
 from hpa_cells.provenance import Provenance, read_provenance
-from hpa_cells.table.columns import CELL_COLUMNS, FIELD_COLUMNS, Column
+from hpa_cells.table.columns import CELL_COLUMNS, FIELD_COLUMNS, Column, arrow_types
 from hpa_cells.table.manifest import Manifest, write_manifest
 from hpa_cells.table.shards import field_shards, shard_number
 
@@ -161,9 +161,10 @@ class TableWriter:
             self._hold.__exit__(None, None, None)
 
     def _write(self, path: Place, rows: pd.DataFrame, columns: dict[str, pa.DataType]) -> None:
-        schema = pa.schema(columns | dict.fromkeys(Column.probabilities(self._class_set), pa.float32()))
-        if Column.EMBEDDING in rows:
-            schema = schema.append(pa.field(Column.EMBEDDING, pa.list_(pa.float32())))
+        types = arrow_types(columns, self._class_set)
+        if Column.EMBEDDING not in rows:
+            del types[Column.EMBEDDING]
+        schema = pa.schema(types)
         rows = rows.reindex(columns=schema.names)
         table = pa.Table.from_pandas(rows, schema=schema, preserve_index=False)
         table = table.replace_schema_metadata(self._provenance.as_metadata())
